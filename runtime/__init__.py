@@ -1,0 +1,4 @@
+"""What runs: kernel, network, OCI runtimes, tasks, pods.
+
+Imports `store`, never `cri`; nothing here knows of protobuf or gRPC.
+"""

@@ -1,0 +1,93 @@
+"""conmon, the process beside each container: the contract.
+
+The monitor is the parent of the container's first process. It writes the log, holds the stdio and
+leaves the exit code in a file, whether or not the daemon lives. The daemon knows it by pid and
+start time, waits on its pidfd, and adopts it again after a restart.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from runtime.oci import Handler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessId:
+    """A process that cannot be confused with a later one of the same number.
+
+    `started` is field 22 of /proc/PID/stat, in clock ticks since boot.
+    """
+
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorRequest:
+    """One container to create. `directory` is the monitor's own, 0700, and must exist.
+
+    Below it the monitor keeps its exit file, its pid file, the attach socket and the runtime's
+    log. `log_path` may be None: output is then discarded.
+    """
+
+    namespace: str
+    container_id: str
+    name: str
+    bundle: Path
+    directory: Path
+    handler: Handler
+    log_path: Path | None = None
+    terminal: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitored:
+    """A created container: its first process and its monitor."""
+
+    process: ProcessId
+    monitor: ProcessId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a container ended. `at` is Unix nanoseconds; `oom` is what the monitor saw."""
+
+    code: int
+    at: int
+    oom: bool = False
+
+
+class Monitor(Protocol):
+    """Starting, finding and hearing monitors."""
+
+    async def create(self, request: MonitorRequest) -> Monitored:
+        """Start a monitor that runs the OCI runtime's `create`.
+
+        On an error or cancellation neither monitor nor container is left.
+
+        Raises:
+            FailedPreconditionError: the runtime refused; the text is its own message.
+        """
+        ...
+
+    async def find(self, request: MonitorRequest) -> Monitored | None:
+        """Find what a daemon that died during `create` left running, or None."""
+        ...
+
+    async def wait(self, request: MonitorRequest, monitored: Monitored) -> Exit | None:
+        """Return how the container ended, once it has; now, if it has already.
+
+        None: the monitor died before it could tell; the process is gone as well by then.
+        """
+        ...
+
+    async def reopen_log(self, request: MonitorRequest) -> None:
+        """Return when the log file at the request's path exists anew and takes all further lines.
+
+        Raises:
+            UnavailableError: the monitor does not answer; no file was made.
+        """
+        ...

@@ -1,0 +1,270 @@
+"""What a container is asked to be, and the OCI runtime spec that follows: the contract.
+
+The value types here are ferry's own form of CRI's configuration messages; `cri/convert` fills
+them. `builder.build` is a pure function from them to the spec, pinned by golden files; every fact
+about the host that it needs comes in as `HostFacts`. Security settings come from the request and
+the node's configuration, never from an image.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from store.images import ImageConfig
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+
+class NamespaceMode(enum.StrEnum):
+    """Whose namespace a container uses (CRI NamespaceMode)."""
+
+    POD = "pod"
+    CONTAINER = "container"
+    NODE = "node"
+    TARGET = "target"
+
+
+class Propagation(enum.StrEnum):
+    """How mounts travel between host and container (CRI MountPropagation)."""
+
+    PRIVATE = "rprivate"
+    HOST_TO_CONTAINER = "rslave"
+    BIDIRECTIONAL = "rshared"
+
+
+class ProfileKind(enum.StrEnum):
+    """Which security profile applies."""
+
+    RUNTIME_DEFAULT = "RuntimeDefault"
+    UNCONFINED = "Unconfined"
+    LOCALHOST = "Localhost"
+
+
+class GroupsPolicy(enum.StrEnum):
+    """Whether the image's /etc/group adds to the requested groups."""
+
+    MERGE = "Merge"
+    STRICT = "Strict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A seccomp or AppArmor choice; `localhost` is the absolute path or the profile's name."""
+
+    kind: ProfileKind
+    localhost: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdMapping:
+    """A range of ids inside and outside a user namespace."""
+
+    container_id: int
+    host_id: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserNamespace:
+    """A pod's user namespace request (`hostUsers: false`)."""
+
+    mode: NamespaceMode
+    uids: tuple[IdMapping, ...] = ()
+    gids: tuple[IdMapping, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceModes:
+    """The namespace options of a sandbox or a container."""
+
+    network: NamespaceMode = NamespaceMode.POD
+    pid: NamespaceMode = NamespaceMode.POD
+    ipc: NamespaceMode = NamespaceMode.POD
+    target_id: str = ""
+    user: UserNamespace | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """Names with or without `CAP_`, in any case; `ALL` stands for every one."""
+
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SELinux:
+    """SELinux labels; honoured only where the kernel has it."""
+
+    user: str = ""
+    role: str = ""
+    type: str = ""
+    level: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """CRI's LinuxContainerSecurityContext; for sandboxes the fields that they have."""
+
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    privileged: bool = False
+    namespaces: NamespaceModes = field(default_factory=NamespaceModes)
+    selinux: SELinux | None = None
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_username: str = ""
+    readonly_rootfs: bool = False
+    supplemental_groups: tuple[int, ...] = ()
+    groups_policy: GroupsPolicy = GroupsPolicy.MERGE
+    no_new_privs: bool = False
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    seccomp: Profile | None = None
+    apparmor: Profile | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HugepageLimit:
+    """A limit in bytes for one page size such as `2MB`."""
+
+    page_size: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """CRI's LinuxContainerResources; 0 and empty mean "not set"."""
+
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpu_shares: int = 0
+    memory_limit: int = 0
+    memory_swap_limit: int = 0
+    oom_score_adj: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    hugepages: tuple[HugepageLimit, ...] = ()
+    unified: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountRequest:
+    """One mount of a container. `host_path` is what the client gave; see `SpecRequest.sources`."""
+
+    container_path: str
+    host_path: str = ""
+    readonly: bool = False
+    recursive_readonly: bool = False
+    propagation: Propagation = Propagation.PRIVATE
+    selinux_relabel: bool = False
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+    image: str = ""
+    image_sub_path: str = ""
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRequest:
+    """A device of the host to give to a container; `permissions` are of `rwm`."""
+
+    container_path: str
+    host_path: str
+    permissions: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessUser:
+    """Who PID 1 is, after the image's files have been looked at."""
+
+    uid: int = 0
+    gid: int = 0
+    supplemental_groups: tuple[int, ...] = ()
+    home: str = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceNode:
+    """A device of the host as the kernel knows it; `kind` is `c`, `b` or `p`."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What the spec depends on besides the request; gathered once by `runtime.spec.host`.
+
+    `oom_score_floor` is the lowest value this daemon may set (its own, without CAP_SYS_RESOURCE).
+    `capabilities` are those the daemon may grant (its bounding set), as `CAP_...` names.
+    """
+
+    cgroup_version: int
+    oom_score_floor: int
+    capabilities: tuple[str, ...]
+    apparmor: bool = False
+    selinux: bool = False
+    recursive_readonly: bool = False
+    swap_accounting: bool = False
+    hugepage_sizes: tuple[str, ...] = ()
+    existing_masked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxPaths:
+    """What a container shares with its pod, as paths on the host; None means "its own" or none.
+
+    `pid` may also be a `/proc/<pid>/ns/pid` path of a holder or a target.
+    """
+
+    net: Path | None = None
+    ipc: Path | None = None
+    uts: Path | None = None
+    pid: Path | None = None
+    shm: Path | None = None
+    resolv_conf: Path | None = None
+    hostname: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecRequest:
+    """Everything `build` looks at.
+
+    `sources` maps each mount's `container_path` to the resolved host path to bind; `devices` maps
+    each device's `host_path` to the nodes it stands for (a directory gives several);
+    `host_devices` are all of the host's, for privileged containers.
+    """
+
+    container_id: str
+    container_name: str = ""
+    image: ImageConfig
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[tuple[str, bytes], ...] = ()
+    terminal: bool = False
+    hostname: str = ""
+    user: ProcessUser = field(default_factory=ProcessUser)
+    mounts: tuple[MountRequest, ...] = ()
+    sources: Mapping[str, Path] = field(default_factory=dict)
+    device_requests: tuple[DeviceRequest, ...] = ()
+    devices: Mapping[str, tuple[DeviceNode, ...]] = field(default_factory=dict)
+    host_devices: tuple[DeviceNode, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    security: Security = field(default_factory=Security)
+    sandbox: SandboxPaths = field(default_factory=SandboxPaths)
+    sandbox_modes: NamespaceModes = field(default_factory=NamespaceModes)
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    cgroups_path: str = ""
+    rootfs: Path = Path("rootfs")
+    seccomp_profile: Mapping[str, Json] | None = None
+    host: HostFacts

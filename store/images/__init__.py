@@ -1,0 +1,162 @@
+"""Images: names over content, and how they get here: the contract.
+
+An image is a name in a namespace that points at a descriptor (an index or a manifest). What runs
+is found through it: the manifest of this platform, its config, its layers, and the chain of
+committed snapshots they unpack to. CRI groups the names by the digest of the config (`Image.id`).
+
+A pull fetches and unpacks under a lease, makes everything durable with one sync, and names the
+image last; until then no listing shows it, and a failure or a cancellation leaves nothing but
+resumable bytes that the collector takes.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from store.content import Descriptor
+from store.digest import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A name in a namespace. Times are Unix nanoseconds."""
+
+    name: str
+    target: Descriptor
+    labels: Mapping[str, str] = field(default_factory=dict)
+    created_at: int = 0
+    updated_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """The part of an image's config that a container is made from (OCI config.md)."""
+
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpackedImage:
+    """All that is known of one image id in one namespace, computed once and kept in memory.
+
+    `names` are every name that leads here, tags and digests, sorted; `size` is the sum of the
+    compressed layers, the config and the manifest in bytes.
+    """
+
+    id: Digest
+    names: tuple[str, ...]
+    repo_tags: tuple[str, ...]
+    repo_digests: tuple[str, ...]
+    size: int
+    chain_id: str
+    config: ImageConfig
+    manifest: Descriptor
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a client gives for one pull; at most one form is set (CRI AuthConfig)."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    registry_token: str = field(default="", repr=False)
+    server_address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far one piece of a pull is. `stage` is resolve, download, unpack or publish."""
+
+    stage: str
+    item: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesystemUsage:
+    """What the store takes on one filesystem. `timestamp` is Unix nanoseconds."""
+
+    mountpoint: str
+    used_bytes: int
+    inodes_used: int
+    timestamp: int
+
+
+Report = Callable[[Progress], None]
+"""Called on the event loop, often: it must be cheap and must not raise."""
+
+
+class ImageReader(Protocol):
+    """Lookup, from memory."""
+
+    def find(self, namespace: str, reference: str) -> UnpackedImage | None:
+        """Return the image by tag, digest reference or id (also `sha256:` or bare, shortened ids).
+
+        Raises:
+            InvalidArgumentError: the reference cannot be parsed.
+        """
+        ...
+
+    def list(self, namespace: str) -> list[UnpackedImage]:
+        """Return every image that is complete and unpacked, sorted by id."""
+        ...
+
+
+class ImagePuller(Protocol):
+    """Fetching."""
+
+    async def pull(
+        self,
+        namespace: str,
+        reference: str,
+        *,
+        credentials: Credentials | None = None,
+        report: Report | None = None,
+    ) -> UnpackedImage:
+        """Fetch, verify, unpack and name an image.
+
+        Callers who ask for the same thing share one pull; it is cancelled when the last of them
+        is. Nothing is fetched twice that is here already, but the name is always resolved anew.
+
+        Raises:
+            InvalidArgumentError: the reference cannot be parsed.
+            NotFoundError: the registry does not have it, or not for this platform.
+            PermissionDeniedError: the registry wants other credentials.
+            UnavailableError: no host answered well; the text starts with `RegistryUnavailable`.
+            DataLossError: what came is not what its digest, size or format promises.
+        """
+        ...
+
+
+class ImageRemover(Protocol):
+    """Removal."""
+
+    async def remove(self, namespace: str, reference: str) -> None:
+        """Forget every name of the image; unknown is no error. Disk is freed by the collector.
+
+        Raises:
+            FailedPreconditionError: the image is pinned.
+        """
+        ...
+
+
+class ImageStore(ImageReader, ImagePuller, ImageRemover, Protocol):
+    """What CRI's image service needs."""
+
+    async def usage(self) -> list[FilesystemUsage]:
+        """Return what content and snapshots take, one entry for each filesystem."""
+        ...
+
+    def events(self) -> AsyncIterator[tuple[str, str]]:
+        """Yield (topic, image name) as images are created, updated and deleted."""
+        ...
