@@ -12,3 +12,8 @@ check:
 format:
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
+
+.PHONY: generate
+generate:
+	$(PY) -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. \
+	  --mypy_out=. --mypy_grpc_out=only_async:. cri/api/runtime/v1/api.proto
