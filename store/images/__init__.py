@@ -9,8 +9,9 @@ image last; until then no listing shows it, and a failure or a cancellation leav
 resumable bytes that the collector takes.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from store.content import Descriptor
@@ -94,6 +95,63 @@ class FilesystemUsage:
 
 Report = Callable[[Progress], None]
 """Called on the event loop, often: it must be cheap and must not raise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """What applying a layer found out: the digest of the uncompressed tar, and what it takes."""
+
+    diff_id: Digest
+    size: int
+    inodes: int
+
+
+Follow = Callable[[], Awaitable[tuple[int, bool]]]
+"""Waits until more of a growing blob is valid; answers (valid bytes so far, is that all?).
+
+Once all is there it answers at once. It raises what ended the download early.
+"""
+
+Consumed = Callable[[int], None]
+"""Told how many bytes of the blob are applied so far; cheap, on the event loop, never raises."""
+
+
+class Unpacker(Protocol):
+    """Applies layers to directories, in a cage: content cannot reach past `target`."""
+
+    async def unpack(
+        self,
+        *,
+        blob: Path,
+        follow: Follow,
+        media_type: str,
+        target: Path,
+        lowers: tuple[Path, ...],
+        report: Consumed,
+    ) -> Unpacked:
+        """Apply the layer in `blob`, which may still be growing, to the existing `target`.
+
+        `lowers` are the directories of the layers below, topmost first; empty when they are not
+        known yet, in which case `complete` follows. Whatever a failure or a cancellation leaves
+        in `target` is the caller's to remove. The blob's file may be renamed while it is read.
+
+        Raises:
+            InvalidArgumentError: the media type is not a layer's.
+            DataLossError: the layer is malformed; the text names the entry.
+            ResourceExhaustedError: a limit on size, entries or disk space is reached.
+        """
+        ...
+
+    async def complete(self, *, target: Path, lowers: tuple[Path, ...]) -> None:
+        """Finish a layer that was unpacked without its parents, now that they are there.
+
+        Directories that the layer only implied take their metadata from `lowers`, and hard links
+        whose target lies there are made.
+
+        Raises:
+            DataLossError: a hard link's target is nowhere.
+        """
+        ...
 
 
 class ImageReader(Protocol):
