@@ -5,42 +5,61 @@
 #   tests/scope.sh COMMAND [ARG...]
 #
 # Inside: every mount is private to the scope and shared within it (as systemd sets a node up),
-# /run is an empty tmpfs, loopback is up, and each cgroup v1 controller is mounted again so that its
-# root is the scope's own cgroup. The unified part of a hybrid layout is unmounted, because crun
-# refuses hybrid hierarchies (see README, "cgroup layouts"). The scope's cgroups go when it ends.
+# /run is an empty tmpfs, loopback is up, and the cgroup hierarchies are mounted again so that their
+# roots are the scope's own cgroups. The unified part of a hybrid layout is unmounted, because crun
+# refuses hybrid hierarchies (see README, "cgroup layouts"). The scope's cgroups go when it ends,
+# with every process left in them.
 set -euo pipefail
 
-if [ "${1:-}" != --inside ]; then
-  [ "$(id -u)" = 0 ] || { echo "scope: needs root" >&2; exit 77; }
-  name=ferry-scope-$$
-  cgroups=()
-  # A nested scope sees the outer one's cgroup as its root, so plain paths are right at any depth.
+name=ferry-scope-$$
+
+# A nested scope sees the outer one's cgroup as its root, so plain paths are right at any depth.
+make_v1_cgroups() {
+  local controllers directory
   while IFS=: read -r _ controllers _; do
-    controller=${controllers#name=}
-    directory=/sys/fs/cgroup/$controller
-    [ -n "$controller" ] && [ -e "$directory/cgroup.procs" ] || continue
+    directory=/sys/fs/cgroup/${controllers#name=}
+    if [ -z "$controllers" ] || [ ! -e "$directory/cgroup.procs" ]; then continue; fi
     mkdir "$directory/$name"
     cgroups+=("$directory/$name")
-    if [ "$controller" = cpuset ]; then
+    if [ -e "$directory/cpuset.cpus" ]; then
       cat "$directory/cpuset.cpus" >"$directory/$name/cpuset.cpus"
       cat "$directory/cpuset.mems" >"$directory/$name/cpuset.mems"
     fi
   done </proc/self/cgroup
-  leave() {
-    for directory in "${cgroups[@]}"; do
-      # Whatever a test left running ends with its scope.
-      while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done < <(
-        find "$directory" -name cgroup.procs -exec cat {} + 2>/dev/null)
+}
+# On cgroup v2 a cgroup with processes cannot give controllers to its children, so the scope is made
+# in the nearest ancestor that already does, which is where systemd or a nested scope's root has it.
+make_v2_cgroup() {
+  local directory=/sys/fs/cgroup
+  directory+=$(sed -n 's/^0:://p' /proc/self/cgroup)
+  while [ "$directory" != /sys/fs/cgroup ] && [ -z "$(cat "$directory/cgroup.subtree_control")" ]; do
+    directory=${directory%/*}
+    directory=${directory%/}
+  done
+  mkdir "$directory/$name"
+  cgroups+=("$directory/$name")
+}
+processes_left() { find "${cgroups[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null || true; }
+# shellcheck disable=SC2317 # called by the trap
+leave() {
+  local directory pid
+  [ ${#cgroups[@]} -gt 0 ] || return 0
+  for pid in $(processes_left); do kill -KILL "$pid" 2>/dev/null || true; done
+  for directory in "${cgroups[@]}"; do
+    for _ in {1..50}; do
+      find "$directory" -depth -type d -exec rmdir {} + 2>/dev/null || true
+      [ -d "$directory" ] || break
+      sleep 0.02
     done
-    for directory in "${cgroups[@]}"; do
-      for _ in 1 2 3 4 5 6 7 8 9 10; do
-        find "$directory" -depth -type d -exec rmdir {} + 2>/dev/null || true
-        [ -d "$directory" ] || break
-        sleep 0.1
-      done
-    done
-  }
+  done
+}
+
+if [ "${1:-}" != --inside ]; then
+  [ $# -gt 0 ] || { echo "usage: scope.sh COMMAND [ARG...]" >&2; exit 2; }
+  [ "$(id -u)" = 0 ] || { echo "scope: needs root" >&2; exit 77; }
+  cgroups=()
   trap leave EXIT
+  if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then make_v2_cgroup; else make_v1_cgroups; fi
   # The subshell joins the scope's cgroups; this shell stays outside to clear them.
   (
     for directory in "${cgroups[@]}"; do echo "$BASHPID" >"$directory/cgroup.procs"; done
@@ -53,14 +72,24 @@ shift
 mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock
-if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
-for directory in /sys/fs/cgroup/*; do
-  if mountpoint -q "$directory"; then
-    controller=${directory##*/}
-    case $controller in systemd) option=none,name=systemd ;; *) option=$controller ;; esac
-    umount "$directory"
-    mount -t cgroup -o "$option" cgroup "$directory"
-  fi
-done
+if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
+  umount /sys/fs/cgroup
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup
+  # The command runs one level down, as a daemon does below systemd: the root stays free to give
+  # its controllers to what the command makes.
+  mkdir /sys/fs/cgroup/command
+  echo $$ >/sys/fs/cgroup/command/cgroup.procs
+  sed 's/[a-z_]\{1,\}/+&/g' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control
+else
+  if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+  for directory in /sys/fs/cgroup/*; do
+    if [ ! -L "$directory" ] && mountpoint -q "$directory"; then
+      controller=${directory##*/}
+      case $controller in systemd) option=none,name=systemd ;; *) option=$controller ;; esac
+      umount "$directory"
+      mount -t cgroup -o "$option" cgroup "$directory"
+    fi
+  done
+fi
 ip link set lo up
 exec "$@"
