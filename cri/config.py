@@ -1,0 +1,279 @@
+"""ferry's configuration: every option, its type, default and reason.
+
+One dataclass for each TOML section. `cri.config_load` reads files into a `Config`,
+`cri.config_text` writes it out. Numbers carry their unit in their name.
+"""
+
+import enum
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cri.config_option import absolute, addresses, all_absolute, at_least, networks, option
+
+DEFAULT_FILE: Final = Path("/etc/ferry/config.toml")
+"""Read when no other file is named; it need not exist."""
+
+
+class LogLevel(enum.StrEnum):
+    """The least severe message that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(enum.StrEnum):
+    """How a line of the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class CgroupDriver(enum.StrEnum):
+    """Who makes cgroups; `auto` takes systemd where systemd runs the node on cgroup v2."""
+
+    AUTO = "auto"
+    CGROUPFS = "cgroupfs"
+    SYSTEMD = "systemd"
+
+
+class SeccompDefault(enum.StrEnum):
+    """What a request without any seccomp profile gets."""
+
+    UNCONFINED = "Unconfined"
+    RUNTIME_DEFAULT = "RuntimeDefault"
+
+
+def _metrics(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    fits = value in {"", "off"} or value.startswith("/") or (host and port.isdecimal())
+    return "" if fits else 'must be "", "off", an absolute path or host:port'
+
+
+def _address(value: str) -> str:
+    return "" if not value or value.startswith("/") else "must be an absolute path"
+
+
+def _interface(value: str) -> str:
+    fits = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", value)
+    return "" if fits else "must be an interface name of at most 15 characters"
+
+
+def _platform(value: str) -> str:
+    fits = re.fullmatch(r"(linux/[a-z0-9]+(/v[0-9]+)?)?", value)
+    return "" if fits else 'must look like "linux/amd64" or "linux/arm/v7"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """[daemon]: where it lives and how it speaks."""
+
+    root: Path = option(
+        Path("/var/lib/ferry"),
+        "What must survive a reboot: images, layers, records. One daemon for each root.",
+        check=absolute,
+    )
+    state: Path = option(
+        Path("/run/ferry"),
+        "What must not survive a reboot: sockets, pinned namespaces, mounts.",
+        check=absolute,
+    )
+    address: str = option(
+        "",
+        'The socket that the kubelet and crictl use; "" is ferry.sock in the state directory.',
+        check=_address,
+    )
+    log_level: LogLevel = option(
+        LogLevel.INFO, "Lists and statuses are logged at debug, all other calls at info.", live=True
+    )
+    log_format: LogFormat = option(
+        LogFormat.TEXT, "text is key=value for people, json is one object a line for collectors."
+    )
+    metrics_address: str = option(
+        "",
+        'Prometheus metrics: a socket path or host:port; "" is metrics.sock in the state'
+        ' directory, "off" is none.',
+        check=_metrics,
+    )
+    drain_seconds: float = option(
+        10.0,
+        "How long calls in flight may go on after SIGTERM; containers go on in any case.",
+        check=at_least(0),
+        live=True,
+    )
+
+    @property
+    def socket(self) -> Path:
+        """The path the CRI server listens on."""
+        return Path(self.address) if self.address else self.state / "ferry.sock"
+
+    @property
+    def metrics(self) -> str | None:
+        """The socket path or host:port of the metrics, or None."""
+        if self.metrics_address == "off":
+            return None
+        return self.metrics_address or str(self.state / "metrics.sock")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """[images]: where images come from and what they may cost."""
+
+    hosts_directories: tuple[Path, ...] = option(
+        (Path("/etc/ferry/certs.d"), Path("/etc/containerd/certs.d")),
+        "Where HOST/hosts.toml is looked for, in this order: mirrors, certificates, headers.",
+        check=all_absolute,
+    )
+    max_concurrent_downloads: int = option(
+        4, "How many blobs are downloaded at once, over all pulls.", check=at_least(1)
+    )
+    max_concurrent_unpacks: int = option(
+        2, "How many layers are unpacked at once, each in a process of its own.", check=at_least(1)
+    )
+    no_progress_seconds: float = option(
+        60.0, "A pull that receives nothing for so long is given up.", check=at_least(1)
+    )
+    max_unpacked_bytes: int = option(
+        64 << 30, "A layer that unpacks to more bytes is refused.", check=at_least(1 << 20)
+    )
+    max_unpacked_entries: int = option(
+        4_000_000, "A layer with more files, links and directories is refused.", check=at_least(1)
+    )
+    pinned: tuple[str, ...] = option(
+        ("registry.k8s.io/pause:*",),
+        "Image names (shell patterns) that neither the kubelet's nor ferry's cleaning removes.",
+        live=True,
+    )
+    platform: str = option(
+        "",
+        'Which entry of a multi-platform image is taken, as "linux/arm64"; "" is this machine\'s.',
+        check=_platform,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """[network]: how pods get their addresses."""
+
+    bridge: str = option(
+        "ferry0", "The bridge that pods are attached to; made when missing.", check=_interface
+    )
+    subnets: tuple[str, ...] = option(
+        ("10.88.0.0/16",),
+        "Where pod addresses come from until Kubernetes sends a pod CIDR; add an IPv6 network for"
+        " dual stack.",
+        check=networks,
+    )
+    masquerade: bool = option(
+        True,  # noqa: FBT003 - the default of an option
+        "Hide pod addresses behind the node's for traffic that leaves the pod network.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cgroups:
+    """[cgroups]: who makes them."""
+
+    driver: CgroupDriver = option(
+        CgroupDriver.AUTO,
+        "The kubelet takes over what is chosen here; it cannot change while pods run.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """[runtimes.NAME]: one handler, as a RuntimeClass names it."""
+
+    binary: str = option(
+        "",
+        "A path, or a name that is looked for like the tools; empty is the handler's own name.",
+    )
+    options: tuple[str, ...] = option((), "Global options for every call of the program.")
+    annotations: tuple[str, ...] = option(
+        (), "Pod and container annotations (shell patterns) that the program gets to see."
+    )
+
+
+def _known_runtimes() -> Mapping[str, Runtime]:
+    return types.MappingProxyType({"crun": Runtime(), "runc": Runtime()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtimes:
+    """[runtimes]: the programs that run containers. `handlers` are its sub-tables, by name."""
+
+    default: str = option(
+        "auto",
+        "The handler of pods that name none; auto takes crun when it works here, otherwise runc.",
+    )
+    handlers: Mapping[str, Runtime] = field(default_factory=_known_runtimes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """[tools]: the node's programs. A name is looked for in `prefix`/bin, then in PATH."""
+
+    prefix: Path = option(
+        Path("/opt/ferry"), "Where newer programs than the system's are laid.", check=absolute
+    )
+    conmon: str = option("conmon", "The monitor beside each container: a name or a path.")
+    catatonit: str = option(
+        "catatonit", "Holds a shared PID namespace; needed only by pods that ask for one."
+    )
+    nft: str = option("nft", "Writes masquerade and host port rules (nftables).")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pods:
+    """[pods]: what pods get when their request does not say."""
+
+    dns_servers: tuple[str, ...] = option(
+        (),
+        "Name servers for requests without DNS settings; empty is the node's resolv.conf.",
+        check=addresses,
+    )
+    dns_searches: tuple[str, ...] = option((), "Search domains beside dns_servers.")
+    dns_options: tuple[str, ...] = option((), "Resolver options beside dns_servers.")
+    seccomp_default: SeccompDefault = option(
+        SeccompDefault.UNCONFINED,
+        "For requests without any seccomp profile; the kubelet always sends one.",
+    )
+    unprivileged_ports: bool = option(
+        True,  # noqa: FBT003 - the default of an option
+        "Let processes without privileges listen below port 1024 inside their pod.",
+    )
+    unprivileged_icmp: bool = option(
+        True,  # noqa: FBT003 - the default of an option
+        "Let processes without privileges ping.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gc:
+    """[gc]: removing what nothing refers to any more."""
+
+    interval_seconds: float = option(
+        300.0,
+        "How often it runs by itself; it also runs after images are removed.",
+        check=at_least(1),
+        live=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be configured; a valid value of it needs no further check."""
+
+    daemon: Daemon = field(default_factory=Daemon)
+    images: Images = field(default_factory=Images)
+    network: Network = field(default_factory=Network)
+    cgroups: Cgroups = field(default_factory=Cgroups)
+    runtimes: Runtimes = field(default_factory=Runtimes)
+    tools: Tools = field(default_factory=Tools)
+    pods: Pods = field(default_factory=Pods)
+    gc: Gc = field(default_factory=Gc)

@@ -1,0 +1,1 @@
+"""How ferry gets onto nodes: configuration, units, installation."""
