@@ -98,12 +98,30 @@ Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """What a layer that was applied alone still needs; paths are relative to its directory.
+
+    `opaque` directories hide those of the same name below; `implied` ones were never described by
+    the layer, only needed as parents; `links` are (name, target) of hard links whose target the
+    layer does not have.
+    """
+
+    opaque: tuple[bytes, ...] = ()
+    implied: tuple[bytes, ...] = ()
+    links: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unpacked:
-    """What applying a layer found out: the digest of the uncompressed tar, and what it takes."""
+    """What applying a layer found out: the digest of the uncompressed tar, and what it takes.
+
+    `size` is in bytes on disk, near enough for accounting.
+    """
 
     diff_id: Digest
     size: int
     inodes: int
+    unfinished: Unfinished = field(default_factory=Unfinished)
 
 
 Follow = Callable[[], Awaitable[tuple[int, bool]]]
@@ -117,36 +135,35 @@ Consumed = Callable[[int], None]
 
 
 class Unpacker(Protocol):
-    """Applies layers to directories, in a cage: content cannot reach past `target`."""
+    """Applies layers to directories, in a cage: content cannot reach past `target`.
+
+    Layers are unpacked in any order, several at once, each without sight of the others; then each
+    is completed, base layer first. A layer that was not completed must not be committed.
+    """
 
     async def unpack(
-        self,
-        *,
-        blob: Path,
-        follow: Follow,
-        media_type: str,
-        target: Path,
-        lowers: tuple[Path, ...],
-        report: Consumed,
+        self, *, blob: Path, follow: Follow, media_type: str, target: Path, report: Consumed
     ) -> Unpacked:
         """Apply the layer in `blob`, which may still be growing, to the existing `target`.
 
-        `lowers` are the directories of the layers below, topmost first; empty when they are not
-        known yet, in which case `complete` follows. Whatever a failure or a cancellation leaves
-        in `target` is the caller's to remove. The blob's file may be renamed while it is read.
+        Whatever a failure or a cancellation leaves in `target` is the caller's to remove. The
+        blob's file may be renamed while it is read.
 
         Raises:
             InvalidArgumentError: the media type is not a layer's.
             DataLossError: the layer is malformed; the text names the entry.
             ResourceExhaustedError: a limit on size, entries or disk space is reached.
+            UnavailableError: the worker ended; the next call starts another.
         """
         ...
 
-    async def complete(self, *, target: Path, lowers: tuple[Path, ...]) -> None:
-        """Finish a layer that was unpacked without its parents, now that they are there.
+    async def complete(
+        self, unfinished: Unfinished, *, target: Path, lowers: tuple[Path, ...]
+    ) -> None:
+        """Finish a layer now that the ones below are there (`lowers`, topmost first).
 
-        Directories that the layer only implied take their metadata from `lowers`, and hard links
-        whose target lies there are made.
+        Opaque directories are marked, implied directories take their metadata from `lowers`, and
+        hard links whose target lies there are made. Nothing to do costs nothing.
 
         Raises:
             DataLossError: a hard link's target is nowhere.
