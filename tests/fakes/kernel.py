@@ -1,0 +1,66 @@
+"""The kernel in memory, for tests of whoever mounts and unshares; passes its contract suites."""
+
+import errno
+import os
+from pathlib import Path
+
+from runtime.kernel import NamespaceRequest
+from runtime.kernel.sysctls import check_sysctls
+from store.errors import InvalidArgumentError
+from store.snapshots import Mount
+
+UNKNOWN_SYSCTL = "net.ipv4.ferry_has_no_such_sysctl"
+
+
+class MemoryMounts:
+    """`Mounts` that only remembers; `failure` is raised by the next `mount`."""
+
+    def __init__(self) -> None:
+        self.mounts: dict[Path, list[Mount]] = {}
+        self.failure: Exception | None = None
+
+    def mount(self, mount: Mount, target: Path) -> None:
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(target))
+        target.stat()
+        self.mounts.setdefault(target, []).append(mount)
+
+    def unmount(self, target: Path, *, lazy: bool = True) -> bool:
+        del lazy
+        return self.mounts.pop(target, None) is not None
+
+    def mounted(self, below: Path) -> list[Path]:
+        found = [path for path in self.mounts if path == below or below in path.parents]
+        return sorted(found, key=lambda path: (-len(path.parts), path))
+
+
+class MemoryNamespaces:
+    """`Namespaces` that only remembers; `failure` is raised by the next `create`."""
+
+    def __init__(self) -> None:
+        self.requests: dict[Path, NamespaceRequest] = {}
+        self.failure: Exception | None = None
+
+    def create(self, request: NamespaceRequest) -> None:
+        check_sysctls(request.sysctls, network=request.network, ipc=request.ipc)
+        if UNKNOWN_SYSCTL in request.sysctls:
+            raise InvalidArgumentError(f"cannot set sysctl {UNKNOWN_SYSCTL!r}")
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+        if request.directory in self.requests:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(request.directory))
+        self.requests[request.directory] = request
+
+    def remove(self, directory: Path) -> None:
+        self.requests.pop(directory, None)
+
+    def alive(self, directory: Path, kinds: tuple[str, ...]) -> bool:
+        request = self.requests.get(directory)
+        if request is None:
+            return False
+        made = {"net": request.network, "ipc": request.ipc, "uts": request.uts}
+        return all(made[kind] for kind in kinds)
