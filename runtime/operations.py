@@ -37,6 +37,7 @@ class Operation:
     clock: Clock
     began: float
     stages: list[Stage] = field(default_factory=list)
+    followed: "Operation | None" = None
 
     def stage(self, name: str, subject: str = "") -> None:
         """End the current stage and begin the next."""
@@ -56,6 +57,8 @@ class Operation:
 
     def where(self) -> str:
         """Say the stage it is in: `stage X for Y s: on what`."""
+        if self.followed is not None:
+            return f"joined operation {self.followed.number}, {self.followed.where()}"
         if not self.stages:
             return f"stage accepted for {self.age:.1f} s: {self.subject}"
         stage = self.stages[-1]
@@ -106,3 +109,11 @@ def stage(name: str, subject: str = "") -> None:
     operation = _current.get()
     if operation is not None:
         operation.stage(name, subject)
+
+
+def follow(other: Operation | None) -> None:
+    """Say that the current operation waits for another one's result."""
+    operation = _current.get()
+    if operation is not None and other is not operation:
+        operation.stage("joined", f"operation {other.number}" if other else "")
+        operation.followed = other

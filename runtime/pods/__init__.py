@@ -20,7 +20,7 @@ from runtime.spec import DeviceRequest, MountRequest, ProcessUser, Resources, Se
 
 
 class SandboxState(enum.StrEnum):
-    """CREATING and REMOVING are never shown to clients."""
+    """CREATING is never shown to clients."""
 
     CREATING = "creating"
     READY = "ready"
@@ -135,7 +135,10 @@ class ContainerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodContainer:
-    """What CRI keeps of a container beside its metadata and task."""
+    """What CRI keeps of a container beside its metadata and task.
+
+    `damage` says why the rest is not what it was, where a record could not be read.
+    """
 
     sandbox_id: str
     config: ContainerConfig
@@ -147,6 +150,7 @@ class PodContainer:
     user: ProcessUser
     resources: Resources
     mount_image_refs: Mapping[str, str] = field(default_factory=dict)
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,6 +85,10 @@ class TaskReader(Protocol):
         """Return the task or None."""
         ...
 
+    def walk(self, namespace: str | None = None) -> list[Task]:
+        """Return every task of a namespace, or of all, in key order."""
+        ...
+
     def changes(self) -> AsyncIterator[Task]:
         """Yield each task as it changes state, from now on; never drops one."""
         ...
