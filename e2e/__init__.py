@@ -1,1 +1,6 @@
-"""Real clients against the real daemon: nothing in here is a fake."""
+"""Real clients against the real daemon, on real images and a real registry: no mock anywhere.
+
+`packages` fetches Debian packages, `oci` and `images` make images of them, `registry` serves those,
+`harness` runs daemons and looks for what they leave behind. `demo` is the tour, `critest` runs the
+conformance suite, `bench` measures ferry beside a peer.
+"""
