@@ -1,0 +1,148 @@
+"""Control groups v1, also where a v2 tree is mounted beside them (hybrid).
+
+Each controller is a hierarchy of its own, mounted at `<root>/<controller>`; names that are joined
+(`cpu,cpuacct`) have symbolic links. Files: Documentation/admin-guide/cgroup-v1 of the kernel.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from runtime.cgroups import Counters
+from runtime.cgroups.files import (
+    below,
+    kill_all,
+    picked,
+    processes,
+    read_int,
+    read_table,
+    remove_tree,
+    write,
+)
+from store.errors import Error, NotFoundError
+
+_TICK: Final = 10_000_000
+"""Nanoseconds in a tick of cpuacct.stat (USER_HZ is 100 on every architecture we run on)."""
+
+_UNLIMITED: Final = 1 << 62
+"""Limits above are "none": the kernel rounds its maximum down to a page."""
+
+_CPU: Final = {
+    "cpu_cfs_periods": "nr_periods",
+    "cpu_cfs_throttled_periods": "nr_throttled",
+    "cpu_cfs_throttled_ns": "throttled_time",
+}
+_MEMORY: Final = {"memory_cache": "total_cache", "memory_mapped_file": "total_mapped_file"}
+_NUMBERS: Final = {
+    "memory_failcnt": ("memory", "memory.failcnt"),
+    "memory_max_usage": ("memory", "memory.max_usage_in_bytes"),
+    "memory_kernel_usage": ("memory", "memory.kmem.usage_in_bytes"),
+    "cpu_shares": ("cpu", "cpu.shares"),
+    "cpu_quota": ("cpu", "cpu.cfs_quota_us"),
+    "cpu_period": ("cpu", "cpu.cfs_period_us"),
+    "pids_max": ("pids", "pids.max"),
+}
+
+
+def _limited(value: int | None) -> int | None:
+    return None if value is None or value >= _UNLIMITED else value
+
+
+def _minus(value: int | None, part: int | None) -> int | None:
+    return None if value is None or part is None else max(0, value - part)
+
+
+class CgroupsV1:
+    """`Cgroups` over `<root>/<controller>/<directory>`; `root` is where the tmpfs is mounted."""
+
+    def __init__(self, root: Path = Path("/sys/fs/cgroup")) -> None:
+        self._root = root
+
+    @property
+    def version(self) -> int:
+        """1."""
+        return 1
+
+    def read(self, directory: str) -> Counters:
+        """Read the cpu, cpuacct, memory and pids controllers; see `Cgroups.read`."""
+        memory = self._at("memory", directory)
+        usage = read_int(memory / "memory.usage_in_bytes")
+        stat = read_table(memory / "memory.stat")
+        limit = _limited(read_int(memory / "memory.limit_in_bytes"))
+        both = _limited(read_int(memory / "memory.memsw.limit_in_bytes"))
+        user, system = self._cpu_times(directory)
+        counters = Counters(
+            timestamp=time.time_ns(),
+            cpu_usage=read_int(self._at("cpuacct", directory) / "cpuacct.usage"),
+            cpu_user=user,
+            cpu_system=system,
+            memory_usage=usage,
+            memory_working_set=_minus(usage, stat.get("total_inactive_file")),
+            memory_rss=stat.get("total_rss"),
+            memory_limit=limit,
+            swap_usage=_minus(read_int(memory / "memory.memsw.usage_in_bytes"), usage),
+            swap_limit=_minus(both, limit),
+            page_faults=stat.get("total_pgfault"),
+            major_page_faults=stat.get("total_pgmajfault"),
+            pids=read_int(self._at("pids", directory) / "pids.current"),
+            extra=self._extra(directory, stat),
+        )
+        if not any(top.is_dir() for top in self._tops(directory)):
+            raise NotFoundError(f"cannot read cgroup {directory}: it is gone")
+        return counters
+
+    def oom_kills(self, directory: str) -> int:
+        """Return `oom_kill` of memory.oom_control."""
+        control = self._at("memory", directory) / "memory.oom_control"
+        return read_table(control).get("oom_kill", 0)
+
+    def pids(self, directory: str) -> list[int]:
+        """Return the processes in any hierarchy: a crash may leave one in some of them only."""
+        return processes(self._tops(directory))
+
+    def kill(self, directory: str) -> None:
+        """Kill in rounds, with the freezer's help against fork bombs."""
+        state = self._at("freezer", directory) / "freezer.state"
+
+        def freeze(on: bool) -> None:  # noqa: FBT001 - a switch's position
+            write(state, "FROZEN" if on else "THAWED")
+
+        kill_all(lambda: self.pids(directory), freeze, directory)
+
+    def remove(self, directory: str) -> None:
+        """Remove it in every hierarchy, the unified one of a hybrid layout included."""
+        for top in self._tops(directory):
+            remove_tree(top)
+
+    def _at(self, controller: str, directory: str) -> Path:
+        return below(self._root / controller, directory)
+
+    def _tops(self, directory: str) -> Iterator[Path]:
+        try:
+            hierarchies = sorted(self._root.iterdir())
+        except OSError as error:
+            raise Error(f"cannot list {self._root}: {error.strerror}") from error
+        for hierarchy in hierarchies:
+            if hierarchy.is_dir() and not hierarchy.is_symlink():
+                yield below(hierarchy, directory)
+
+    def _cpu_times(self, directory: str) -> tuple[int | None, int | None]:
+        """Return user and system time; kernels before 4.6 only count them in ticks."""
+        cpuacct = self._at("cpuacct", directory)
+        user, system = (read_int(cpuacct / f"cpuacct.usage_{kind}") for kind in ("user", "sys"))
+        if user is not None and system is not None:
+            return user, system
+        ticks = read_table(cpuacct / "cpuacct.stat")
+        return (ticks["user"] * _TICK, ticks["system"] * _TICK) if len(ticks) == 2 else (None, None)
+
+    def _extra(self, directory: str, stat: dict[str, int]) -> dict[str, int]:
+        found = {
+            name: read_int(self._at(controller, directory) / file)
+            for name, (controller, file) in _NUMBERS.items()
+        }
+        return {
+            **picked(read_table(self._at("cpu", directory) / "cpu.stat"), _CPU),
+            **picked(stat, _MEMORY),
+            **{name: value for name, value in found.items() if value is not None},
+        }

@@ -1,0 +1,131 @@
+"""Control groups v2: one hierarchy at `<root>`.
+
+Files: Documentation/admin-guide/cgroup-v2.rst of the kernel.
+"""
+
+import time
+from pathlib import Path
+from typing import Final
+
+from runtime.cgroups import Counters
+from runtime.cgroups.files import (
+    below,
+    kill_all,
+    picked,
+    processes,
+    read_int,
+    read_table,
+    read_text,
+    remove_tree,
+    write,
+)
+from store.errors import NotFoundError
+
+_MICROSECOND: Final = 1000
+
+_CPU: Final = {
+    "cpu_cfs_periods": "nr_periods",
+    "cpu_cfs_throttled_periods": "nr_throttled",
+    "cpu_cfs_throttled_us": "throttled_usec",
+}
+_MEMORY: Final = {
+    "memory_cache": "file",
+    "memory_mapped_file": "file_mapped",
+    "memory_kernel_usage": "kernel",
+}
+_EVENTS: Final = {"memory_failcnt": "max"}
+_NUMBERS: Final = {
+    "memory_max_usage": "memory.peak",
+    "pids_max": "pids.max",
+    "cpu_weight": "cpu.weight",
+}
+
+
+def _scaled(microseconds: int | None) -> int | None:
+    return None if microseconds is None else microseconds * _MICROSECOND
+
+
+class CgroupsV2:
+    """`Cgroups` over `<root>/<directory>`."""
+
+    def __init__(self, root: Path = Path("/sys/fs/cgroup")) -> None:
+        self._root = root
+
+    @property
+    def version(self) -> int:
+        """2."""
+        return 2
+
+    def read(self, directory: str) -> Counters:
+        """Read the cpu, memory and pids controllers; see `Cgroups.read`."""
+        top = below(self._root, directory)
+        usage = read_int(top / "memory.current")
+        stat = read_table(top / "memory.stat")
+        cpu = read_table(top / "cpu.stat")
+        counters = Counters(
+            timestamp=time.time_ns(),
+            cpu_usage=_scaled(cpu.get("usage_usec")),
+            cpu_user=_scaled(cpu.get("user_usec")),
+            cpu_system=_scaled(cpu.get("system_usec")),
+            memory_usage=usage,
+            memory_working_set=None
+            if usage is None
+            else max(0, usage - stat.get("inactive_file", 0)),
+            memory_rss=stat.get("anon"),
+            memory_limit=read_int(top / "memory.max"),
+            swap_usage=read_int(top / "memory.swap.current"),
+            swap_limit=read_int(top / "memory.swap.max"),
+            page_faults=stat.get("pgfault"),
+            major_page_faults=stat.get("pgmajfault"),
+            pids=read_int(top / "pids.current"),
+            extra=_extra(top, cpu, stat),
+        )
+        if not top.is_dir():
+            raise NotFoundError(f"cannot read cgroup {directory}: it is gone")
+        return counters
+
+    def oom_kills(self, directory: str) -> int:
+        """Return `oom_kill` of memory.events, which counts for everything below as well."""
+        return read_table(below(self._root, directory) / "memory.events").get("oom_kill", 0)
+
+    def pids(self, directory: str) -> list[int]:
+        """Return the processes at and below."""
+        return processes([below(self._root, directory)])
+
+    def kill(self, directory: str) -> None:
+        """Use cgroup.kill (Linux 5.14), else kill in rounds with the freezer's help."""
+        top = below(self._root, directory)
+        if write(top / "cgroup.kill", "1"):
+            return
+
+        def freeze(on: bool) -> None:  # noqa: FBT001 - a switch's position
+            write(top / "cgroup.freeze", "1" if on else "0")
+
+        kill_all(lambda: self.pids(directory), freeze, directory)
+
+    def remove(self, directory: str) -> None:
+        """Remove the cgroup and its children."""
+        remove_tree(below(self._root, directory))
+
+
+def _extra(top: Path, cpu: dict[str, int], stat: dict[str, int]) -> dict[str, int]:
+    throttling = picked(cpu, _CPU)
+    if "cpu_cfs_throttled_us" in throttling:
+        throttled = throttling.pop("cpu_cfs_throttled_us")
+        throttling["cpu_cfs_throttled_ns"] = throttled * _MICROSECOND
+    numbers = {name: read_int(top / file) for name, file in _NUMBERS.items()}
+    return {
+        **throttling,
+        **_bandwidth(top),
+        **picked(stat, _MEMORY),
+        **picked(read_table(top / "memory.events"), _EVENTS),
+        **{name: value for name, value in numbers.items() if value is not None},
+    }
+
+
+def _bandwidth(top: Path) -> dict[str, int]:
+    """Return quota and period from `cpu.max`; -1 is v1's word for no quota."""
+    words = (read_text(top / "cpu.max") or "").split()
+    if len(words) != 2:
+        return {}
+    return {"cpu_quota": -1 if words[0] == "max" else int(words[0]), "cpu_period": int(words[1])}
