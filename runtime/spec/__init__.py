@@ -187,6 +187,15 @@ class ProcessUser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rlimit:
+    """A limit of setrlimit(2) from the node's configuration; `kind` is `RLIMIT_...`."""
+
+    kind: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceNode:
     """A device of the host as the kernel knows it; `kind` is `c`, `b` or `p`."""
 
@@ -205,17 +214,18 @@ class HostFacts:
 
     `oom_score_floor` is the lowest value this daemon may set (its own, without CAP_SYS_RESOURCE).
     `capabilities` are those the daemon may grant (its bounding set), as `CAP_...` names.
+    `apparmor_default` is the loaded profile that RuntimeDefault stands for, if there is one.
     """
 
     cgroup_version: int
     oom_score_floor: int
     capabilities: tuple[str, ...]
     apparmor: bool = False
+    apparmor_default: str = ""
     selinux: bool = False
     recursive_readonly: bool = False
     swap_accounting: bool = False
     hugepage_sizes: tuple[str, ...] = ()
-    existing_masked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +250,8 @@ class SpecRequest:
 
     `sources` maps each mount's `container_path` to the resolved host path to bind; `devices` maps
     each device's `host_path` to the nodes it stands for (a directory gives several);
-    `host_devices` are all of the host's, for privileged containers.
+    `host_devices` are all of the host's, for privileged containers; `annotations` are written as
+    they are, so they hold only what the handler allows (`runtime.spec.annotations`).
     """
 
     container_id: str
@@ -259,6 +270,7 @@ class SpecRequest:
     devices: Mapping[str, tuple[DeviceNode, ...]] = field(default_factory=dict)
     host_devices: tuple[DeviceNode, ...] = ()
     resources: Resources = field(default_factory=Resources)
+    rlimits: tuple[Rlimit, ...] = ()
     security: Security = field(default_factory=Security)
     sandbox: SandboxPaths = field(default_factory=SandboxPaths)
     sandbox_modes: NamespaceModes = field(default_factory=NamespaceModes)

@@ -1,0 +1,153 @@
+"""Which namespaces a container joins, makes or goes without, and which sysctls those allow.
+
+Network, IPC and UTS belong to the pod: a container has what its sandbox has, whatever its own
+request says. Only the PID namespace is a choice of each container.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from runtime.spec import Json, NamespaceMode, NamespaceModes, SpecRequest
+from store.errors import Error, InvalidArgumentError, UnimplementedError
+
+_IPC_NAMES: Final = frozenset(
+    {
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "kernel.msg_next_id",
+        "kernel.sem_next_id",
+        "kernel.shm_next_id",
+        "kernel.auto_msgmni",
+    }
+)
+_IPC_PREFIX: Final = "fs.mqueue."
+_NETWORK_PREFIX: Final = "net."
+_SYSCTL_NAME: Final = re.compile(r"[a-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+_SYSCTL_VALUE: Final = re.compile(r"[A-Za-z0-9_.,:/\t -]+")
+_SYSCTL_LONGEST: Final = 4096
+
+
+def check_modes(modes: NamespaceModes) -> None:
+    """Refuse what CRI's modes do not mean for a pod.
+
+    Raises:
+        InvalidArgumentError: a mode that the field does not take.
+        UnimplementedError: a user namespace.
+    """
+    shared = (NamespaceMode.POD, NamespaceMode.NODE)
+    for field, mode in (("network", modes.network), ("ipc", modes.ipc)):
+        if mode not in shared:
+            raise InvalidArgumentError(
+                f"cannot use namespace_options.{field} {mode.value}: must be pod or node"
+            )
+    if modes.pid is NamespaceMode.TARGET and not modes.target_id:
+        raise InvalidArgumentError(
+            "cannot use namespace_options.pid target: namespace_options.target_id is empty"
+        )
+    check_user_namespace(modes)
+
+
+def check_user_namespace(modes: NamespaceModes) -> None:
+    """Refuse user namespaces; a wrong request is told so first.
+
+    Raises:
+        InvalidArgumentError: modes other than pod and node, or mappings that are not exactly one
+            for uids and one for gids, equal, and from container id 0.
+        UnimplementedError: a correct request.
+    """
+    wanted = modes.user
+    if wanted is None or wanted.mode is NamespaceMode.NODE:
+        return
+    if wanted.mode is not NamespaceMode.POD:
+        raise InvalidArgumentError(
+            f"cannot use userns_options.mode {wanted.mode.value}: must be pod or node"
+        )
+    for field, mappings in (("uids", wanted.uids), ("gids", wanted.gids)):
+        if len(mappings) != 1 or mappings[0].container_id != 0 or mappings[0].length < 1:
+            raise InvalidArgumentError(
+                f"cannot use userns_options.{field}: must be one mapping that starts at "
+                "container id 0"
+            )
+    raise UnimplementedError("cannot use userns_options.mode pod: no handler has user namespaces")
+
+
+def _path(kind: str, path: Path | None) -> dict[str, Json]:
+    if path is None:
+        raise Error(f"cannot build spec: the {kind} namespace of the pod is not known")
+    return {"type": kind, "path": str(path)}
+
+
+def _pid(request: SpecRequest) -> dict[str, Json] | None:
+    mode = request.security.namespaces.pid
+    if mode is NamespaceMode.CONTAINER:
+        return {"type": "pid"}
+    of_the_node = request.sandbox_modes.pid is NamespaceMode.NODE
+    if mode is NamespaceMode.NODE or (mode is NamespaceMode.POD and of_the_node):
+        return None
+    return _path("pid", request.sandbox.pid)
+
+
+def _entries(request: SpecRequest) -> Iterator[dict[str, Json]]:
+    yield {"type": "mount"}
+    if request.sandbox_modes.network is not NamespaceMode.NODE:
+        yield _path("network", request.sandbox.net)
+        yield _path("uts", request.sandbox.uts)
+    if request.sandbox_modes.ipc is not NamespaceMode.NODE:
+        yield _path("ipc", request.sandbox.ipc)
+    pid = _pid(request)
+    if pid is not None:
+        yield pid
+    # On v1 a cgroup namespace would hide the container's own path from tools that look it up in
+    # the node's tree; runtimes bind the container's part of the tree instead.
+    if request.host.cgroup_version == 2 and not request.security.privileged:
+        yield {"type": "cgroup"}
+
+
+def document(request: SpecRequest) -> list[Json]:
+    """Return `linux.namespaces`.
+
+    Raises:
+        Error: the pod shares a namespace whose path the request lacks.
+        InvalidArgumentError: a mode that cannot be.
+    """
+    check_modes(request.sandbox_modes)
+    check_modes(request.security.namespaces)
+    return list(_entries(request))
+
+
+def _sysctl_obstacle(name: str, modes: NamespaceModes) -> str:
+    """Say why `name` cannot be set for a pod, or nothing."""
+    if name in _IPC_NAMES or name.startswith(_IPC_PREFIX):
+        return "the pod shares the node's ipc namespace" if modes.ipc is NamespaceMode.NODE else ""
+    if name.startswith(_NETWORK_PREFIX):
+        shared = modes.network is NamespaceMode.NODE
+        return "the pod shares the node's network namespace" if shared else ""
+    return "it is not namespaced, so it would change the whole node"
+
+
+def check_sysctls(sysctls: Mapping[str, str], modes: NamespaceModes) -> None:
+    """Refuse by name every sysctl that would not stay in the pod or is malformed.
+
+    Names are dotted, as the kubelet sends them; a component of a network sysctl that is an
+    interface's name may not contain dots. Values are plain words: other characters have smuggled
+    further sysctls into pods (CVE-2022-0811).
+
+    Raises:
+        InvalidArgumentError: the first offender, with the reason.
+    """
+    for name, value in sysctls.items():
+        if not _SYSCTL_NAME.fullmatch(name):
+            raise InvalidArgumentError(f"cannot set sysctl {name!r}: malformed name")
+        obstacle = _sysctl_obstacle(name, modes)
+        if obstacle:
+            raise InvalidArgumentError(f"cannot set sysctl {name}: {obstacle}")
+        if len(value) > _SYSCTL_LONGEST or not _SYSCTL_VALUE.fullmatch(value):
+            raise InvalidArgumentError(f"cannot set sysctl {name} to {value!r}: malformed value")
