@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -66,10 +66,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """A running registry. `host` is `address:port`, as an image reference begins."""
+    """A running registry. `host` is `address:port`, as an image reference begins.
+
+    `layout` is what it was filled with, if it was.
+    """
 
     host: str
     folder: Path
+    layout: Path = Path()
     options: Options = Options()
 
     def reference(self, name: str) -> str:
@@ -127,7 +131,7 @@ def serving(folder: Path, options: Options | None = None) -> Iterator[Registry]:
         host = found.get(timeout=_START_SECONDS)
         if not host:
             raise RuntimeError(f"cannot start the registry: {(folder / 'log').read_text()[-2000:]}")
-        yield Registry(host, folder, options)
+        yield Registry(host, folder, options=options)
     finally:
         process.kill()
         process.wait()
@@ -148,7 +152,7 @@ def serving_layout(layout: Path, folder: Path) -> Iterator[Registry]:
             store.with_suffix(f".{folder.name}").rename(store)
     shutil.copytree(store, folder / "data")
     with serving(folder) as registry:
-        yield registry
+        yield replace(registry, layout=layout)
 
 
 def _program() -> Path:

@@ -1,0 +1,132 @@
+"""What end-to-end tests share: a node, a registry, a daemon, clients, and a look for leaks."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from e2e.client import Client, connected
+from e2e.daemon import Daemon, Settings, default_settings
+from e2e.images import layout
+from e2e.leaks import Snapshot, leaks
+from e2e.packages import PackagesError
+from e2e.registry import Registry, named, serving_layout
+
+HANDLERS = ("crun", "runc")
+
+
+def why_not() -> str:
+    """Say why this machine cannot run end-to-end tests; nothing if it can."""
+    if os.geteuid() != 0:
+        return "end-to-end tests need root"
+    if "FERRY_SCOPE" not in os.environ:
+        return "end-to-end tests run in a scope: tests/scope.sh pytest e2e"
+    missing = [name for name in ("nft", "ip", "skopeo") if shutil.which(name) is None]
+    return f"missing: {', '.join(missing)} (make tools)" if missing else ""
+
+
+@pytest.fixture(scope="session")
+def node() -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def image_layout(node: None) -> Path:
+    try:
+        return layout()
+    except PackagesError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def registry(image_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with serving_layout(image_layout, tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="session")
+def daemon(node: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("daemon")) as daemon:
+        yield daemon
+        assert daemon.running, daemon.tail()
+
+
+async def pull_all(daemon: Daemon, registry: Registry) -> dict[str, str]:
+    async with connected(daemon.address) as client:
+        references = {name: registry.reference(name) for name in named(registry.layout)}
+        return {name: await client.pull(reference) for name, reference in references.items()}
+
+
+@pytest.fixture(scope="session")
+def images(daemon: Daemon, registry: Registry) -> Mapping[str, str]:
+    """The id of each image by its name in `e2e.images`, all pulled."""
+    return asyncio.run(pull_all(daemon, registry))
+
+
+@pytest.fixture(params=HANDLERS)
+def handler(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    return tmp_path / "logs"
+
+
+async def clear(client: Client) -> None:
+    """Remove every pod, so that one test's failure stays its own."""
+    for pod in await client.list_pods():
+        await client.stop_pod(pod.id)
+        await client.remove_pod(pod.id)
+
+
+@pytest.fixture
+async def cri(daemon: Daemon, images: Mapping[str, str]) -> AsyncIterator[Client]:
+    """A client of the shared daemon; afterwards the node must be as it was."""
+    before = Snapshot.take(daemon.root, daemon.state, pid=daemon.pid)
+    async with connected(daemon.address) as client:
+        yield client
+        left = await leaks(before, daemon.root, daemon.state, pid=daemon.pid)
+        await clear(client)
+    assert not left, "left behind:\n" + "\n".join(left)
+
+
+class DaemonMaker(Protocol):
+    def __call__(self, settings: Settings | None = None) -> Daemon: ...
+
+
+@pytest.fixture
+def make_daemon(node: None, tmp_path: Path) -> Iterator[DaemonMaker]:
+    """Start daemons of a test's own, each with a root of its own; they end with the test."""
+    with ExitStack() as stack:
+        made: list[Daemon] = []
+
+        def make(settings: Settings | None = None) -> Daemon:
+            folder = tmp_path / f"daemon{len(made)}"
+            folder.mkdir()
+            number = len(made) + 1
+            daemon = Daemon(folder, settings or default_settings(folder, number=number))
+            made.append(daemon)
+            return stack.enter_context(daemon)
+
+        yield make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the daemons said last when a test fails."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for name, value in item.funcargs.items():
+            if isinstance(value, Daemon):
+                report.sections.append((f"log of {name}", value.tail(60)))
+    return report
