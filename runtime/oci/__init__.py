@@ -29,17 +29,13 @@ class Features:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """One entry of `[runtimes.NAME]`: a binary, its options, and what it can do.
-
-    `annotations` are the patterns of annotation names that it may see.
-    """
+    """One entry of `[runtimes.NAME]`: a binary, its options, and what it can do."""
 
     name: str
     binary: Path
     root: Path
     systemd_cgroup: bool = False
     options: tuple[str, ...] = ()
-    annotations: tuple[str, ...] = ()
     features: Features = field(default_factory=Features)
 
     def argv(self, *arguments: str) -> tuple[str, ...]:
@@ -62,6 +58,10 @@ class OciRuntime(Protocol):
 
     async def start(self, handler: Handler, container_id: str) -> None:
         """Let a created container run its program."""
+        ...
+
+    def started(self, handler: Handler, container_id: str) -> bool:
+        """Tell whether a living container's program has been let run; starts no program."""
         ...
 
     async def delete(self, handler: Handler, container_id: str, *, force: bool = False) -> None:
@@ -87,6 +87,6 @@ class OciRuntime(Protocol):
 
         Raises:
             DeadlineExceededError: after the timeout; by then the whole process tree is gone.
-            FailedPreconditionError: the container does not run.
+            FailedPreconditionError: the container does not run, or the program cannot be executed.
         """
         ...

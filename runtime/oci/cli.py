@@ -1,0 +1,163 @@
+"""Driving runc, crun and their kin by the command line they share.
+
+One program start for each verb. Output is bounded, every start has a time limit, and a failure
+quotes the runtime.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from runtime.capture import Streams
+from runtime.oci import ExecOutput, Handler
+from runtime.oci.messages import plain
+from runtime.oci.tree import Tree
+from runtime.operations import stage
+from runtime.pidfd import Process, identify
+from runtime.process import Finished, run, spawn
+from runtime.rollback import finish
+from runtime.spec import Json, Resources
+from store.errors import DeadlineExceededError, Error, FailedPreconditionError
+
+Encode = Callable[[Resources], Mapping[str, Json]]
+
+# After a tree has been killed: how long the kernel may take to bury it.
+_BURIAL = 2.0
+
+
+class OciCommandLine:
+    """Implements `OciRuntime`.
+
+    Args:
+        scratch: a directory of the daemon's own for short-lived pid files.
+        encode: turns limits into an OCI `linux.resources` object (`runtime.spec`).
+        env: the environment runtimes start in; PATH alone if None.
+        timeout: seconds that a verb other than exec may take.
+    """
+
+    def __init__(
+        self,
+        scratch: Path,
+        encode: Encode,
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self._scratch = scratch
+        self._encode = encode
+        self._env = env
+        self._timeout = timeout
+        self._numbers = itertools.count(1)
+
+    async def start(self, handler: Handler, container_id: str) -> None:
+        """See `OciRuntime.start`."""
+        result = await self._run(handler, "start", container_id)
+        if result.code != 0:
+            raise _refused("start", handler, container_id, result)
+
+    def started(self, handler: Handler, container_id: str) -> bool:
+        """See `OciRuntime.started`: the FIFO at which a created container waits is gone."""
+        return not (handler.root / container_id / "exec.fifo").exists()
+
+    async def delete(self, handler: Handler, container_id: str, *, force: bool = False) -> None:
+        """See `OciRuntime.delete`; starts nothing if the runtime keeps nothing."""
+        if not _kept(handler, container_id):
+            return
+        options = ("--force",) if force else ()
+        result = await self._run(handler, "delete", *options, container_id)
+        if result.code != 0 and _kept(handler, container_id):
+            raise _refused("delete", handler, container_id, result)
+
+    async def update(self, handler: Handler, container_id: str, resources: Resources) -> None:
+        """See `OciRuntime.update`."""
+        limits = json.dumps(dict(self._encode(resources))).encode()
+        result = await self._run(handler, "update", "--resources", "-", container_id, stdin=limits)
+        if result.code != 0:
+            raise _refused("update", handler, container_id, result)
+
+    async def exec(
+        self,
+        handler: Handler,
+        container_id: str,
+        argv: tuple[str, ...],
+        *,
+        timeout: float,
+        limit: int,
+    ) -> ExecOutput:
+        """See `OciRuntime.exec`."""
+        stage("exec", container_id)
+        pid_file = self._scratch / f"exec-{os.getpid()}-{next(self._numbers)}"
+        command = handler.argv("exec", "--pid-file", str(pid_file), container_id, *argv)
+        with contextlib.ExitStack() as stack:
+            stack.callback(pid_file.unlink, missing_ok=True)
+            output = stack.enter_context(Streams(limit))
+            process = spawn(command, fds=output.fds, env=self._env, session=True)
+            output.started()
+            await self._until_end(process, output, container_id, timeout)
+            await output.drain()
+            if process.code and not pid_file.exists():  # the runtime failed, not the program
+                message = plain(output.stderr.data) or f"exit code {process.code}"
+                raise FailedPreconditionError(
+                    f"cannot exec {argv[0]!r} in container {container_id}: {message}"
+                )
+            return ExecOutput(
+                stdout=output.stdout.data,
+                stderr=output.stderr.data,
+                exit_code=_shell_code(process.code or 0),
+            )
+
+    async def _until_end(
+        self, process: Process, output: Streams, container_id: str, timeout: float
+    ) -> None:
+        """Wait for an exec's end; on any other way out nothing that it started is left."""
+        tree = Tree(identify(process.pid), output.inodes)
+        try:
+            async with asyncio.timeout(timeout or None):
+                await process.wait()
+        except TimeoutError as error:
+            raise DeadlineExceededError(
+                f"cannot exec in container {container_id}: no end within {timeout:g} s, "
+                "the program was killed with all it had started"
+            ) from error
+        finally:
+            if process.running:
+                await finish(_kill_tree(tree, process))
+
+    async def _run(
+        self, handler: Handler, verb: str, *arguments: str, stdin: bytes = b""
+    ) -> Finished:
+        stage(f"{handler.binary.name} {verb}", arguments[-1])
+        return await run(
+            handler.argv(verb, *arguments), stdin=stdin, timeout=self._timeout, env=self._env
+        )
+
+
+async def _kill_tree(tree: Tree, process: Process) -> None:
+    await asyncio.to_thread(tree.kill, _BURIAL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_BURIAL):
+            await process.wait()
+
+
+def _kept(handler: Handler, container_id: str) -> bool:
+    """Whether the runtime keeps anything of the container; all name it after the id."""
+    if (handler.root / container_id).exists():
+        return True
+    try:
+        return any(container_id in entry.name for entry in handler.root.iterdir())
+    except FileNotFoundError:
+        return False
+
+
+def _shell_code(code: int) -> int:
+    return code if code >= 0 else 128 - code
+
+
+def _refused(verb: str, handler: Handler, container_id: str, result: Finished) -> Error:
+    said = plain(result.stderr) or plain(result.stdout)
+    message = said or f"{handler.binary.name} ended with {_shell_code(result.code)} without a word"
+    return FailedPreconditionError(f"cannot {verb} container {container_id}: {message}")
