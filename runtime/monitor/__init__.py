@@ -27,8 +27,8 @@ class ProcessId:
 class MonitorRequest:
     """One container to create. `directory` is the monitor's own, 0700, and must exist.
 
-    Below it the monitor keeps its exit file, its pid file, the attach socket and the runtime's
-    log. `log_path` may be None: output is then discarded.
+    Below it the monitor keeps its exit file and the container's pid file; the attach socket and
+    the control FIFOs are in the bundle. `log_path` may be None: output is then discarded.
     """
 
     namespace: str
@@ -62,6 +62,14 @@ class Exit:
 
 class Monitor(Protocol):
     """Starting, finding and hearing monitors."""
+
+    def prepare(self, request: MonitorRequest) -> None:
+        """Make what the monitor will write to, before anything is started.
+
+        Raises:
+            InvalidArgumentError: `log_path` is not, and cannot become, a plain file.
+        """
+        ...
 
     async def create(self, request: MonitorRequest) -> Monitored:
         """Start a monitor that runs the OCI runtime's `create`.

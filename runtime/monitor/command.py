@@ -1,0 +1,70 @@
+"""conmon's command line, and starting it in cgroups of its own."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from runtime import process
+from runtime.capture import Capture
+from runtime.monitor import MonitorRequest
+from runtime.pidfd import Process
+from runtime.rollback import finish
+
+_STDERR: Final = 2
+_SYNC: Final = 3
+_START: Final = 4
+
+
+def argv(binary: Path, request: MonitorRequest) -> tuple[str, ...]:
+    """Return the words that make conmon create the container."""
+    program, *options = request.handler.argv()
+    log = "off" if request.log_path is None else f"k8s-file:{request.log_path}"
+    return (
+        str(binary),
+        "--sync",
+        "--no-sync-log",
+        "--full-attach",
+        *("--cid", request.container_id, "--cuuid", request.container_id),
+        *("--name", request.name or request.container_id),
+        *("--runtime", program),
+        *(f"--runtime-arg={option}" for option in options),
+        *("--bundle", str(request.bundle)),
+        *("--persist-dir", str(request.directory)),
+        *("--container-pidfile", str(request.directory / "pid")),
+        *("--log-path", log),
+        *(("--terminal",) if request.terminal else ()),
+        *(("--stdin",) if request.stdin else ()),
+        *(("--leave-stdin-open",) if request.stdin and not request.stdin_once else ()),
+    )
+
+
+async def start(
+    words: Sequence[str],
+    env: Mapping[str, str],
+    cgroups: Sequence[Path],
+    sync: Capture,
+    errors: Capture,
+) -> Process:
+    """Start conmon with its sync pipe, entered in `cgroups` before it starts anything."""
+    environment = {**env, "_OCI_SYNCPIPE": str(_SYNC)}
+    fds = {_STDERR: errors.writer, _SYNC: sync.writer}
+    if not cgroups:
+        return process.spawn(words, fds=fds, env=environment, session=True)
+    environment["_OCI_STARTPIPE"] = str(_START)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        fds[_START] = reader
+        child = process.spawn(words, fds=fds, env=environment, session=True)
+        await finish(asyncio.to_thread(_enter, cgroups, child.pid))
+        os.write(writer, b"\n")
+    finally:
+        os.close(reader)
+        os.close(writer)
+    return child
+
+
+def _enter(cgroups: Sequence[Path], pid: int) -> None:
+    for procs in cgroups:
+        procs.write_text(str(pid))
