@@ -124,7 +124,7 @@ class CgroupsV1:
         except OSError as error:
             raise Error(f"cannot list {self._root}: {error.strerror}") from error
         for hierarchy in hierarchies:
-            if hierarchy.is_dir() and not hierarchy.is_symlink():
+            if not hierarchy.is_symlink() and (hierarchy / "cgroup.procs").exists():
                 yield below(hierarchy, directory)
 
     def _cpu_times(self, directory: str) -> tuple[int | None, int | None]:

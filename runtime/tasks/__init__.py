@@ -71,7 +71,6 @@ class TaskRequest:
     terminal: bool = False
     stdin: bool = False
     stdin_once: bool = False
-    shared_pid: bool = False
 
 
 class TaskReader(Protocol):
@@ -146,6 +145,9 @@ class Tasks(TaskReader, Protocol):
         """Make the monitor open its log file anew; see `Monitor.reopen_log`."""
         ...
 
-    async def recover(self) -> None:
-        """Once at start: find every task again, hear what ended meanwhile, go on watching."""
+    async def recover(self, *, rebooted: bool = False) -> None:
+        """Once at start: find every task again, hear what ended meanwhile, go on watching.
+
+        After a reboot nothing runs any more: every task is STOPPED, with exit code 255.
+        """
         ...

@@ -1,0 +1,260 @@
+"""What goes on behind the answers: creating, waiting for ends, and clearing up after them."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from runtime.cgroups import Cgroups
+from runtime.monitor import Exit, Monitor, Monitored, MonitorRequest
+from runtime.oci import Handler, OciRuntime
+from runtime.operations import Operations, stage
+from runtime.tasks import Task, states
+from runtime.tasks.ledger import Ledger
+from runtime.tasks.live import Live
+from runtime.tasks.processes import KernelProcesses, Processes
+from store.errors import Error, NotFoundError
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+# How long a start may go on after the process it was to start has ended.
+_START_GRACE: Final = 1.0
+# How long creates that are under way may take when the daemon stops.
+_DRAIN: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What tasks are made of.
+
+    `handlers` by name, each with the runtime's root, below which every namespace gets its own.
+    `root` is where tasks keep their directories. `creates` bounds how many runtimes create at once.
+    """
+
+    monitor: Monitor
+    runtime: OciRuntime
+    cgroups: Cgroups
+    handlers: Mapping[str, Handler]
+    root: Path
+    operations: Operations
+    processes: Processes = field(default_factory=KernelProcesses)
+    creates: int = 2 * (os.cpu_count() or 1)
+    now: Callable[[], int] = time.time_ns
+
+
+class Keeper:
+    """Owns every background job of tasks; leaving the block ends them and leaves the tasks be."""
+
+    def __init__(self, parts: Parts, ledger: Ledger) -> None:
+        self.parts = parts
+        self.ledger = ledger
+        self._lives: dict[tuple[str, str], Live] = {}
+        self._turns = asyncio.Semaphore(parts.creates)
+        self._sweeps = asyncio.Semaphore(parts.creates)
+        self._group = asyncio.TaskGroup()
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        creations = [live.creation for live in self._lives.values() if live.creation is not None]
+        if creations:
+            await asyncio.wait(creations, timeout=_DRAIN)
+        for job in tuple(self._jobs):
+            job.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    def live(self, task: Task) -> Live:
+        """Return what is held of a task; made on first use."""
+        return self._lives.setdefault((task.namespace, task.id), Live())
+
+    def forget(self, task: Task) -> None:
+        """Remove the record and what is held beside it."""
+        self.ledger.forget(task)
+        self._lives.pop((task.namespace, task.id), None)
+
+    def handler(self, task: Task) -> Handler:
+        """Return the task's handler with a root of its namespace's own, so that ids may repeat.
+
+        Raises:
+            NotFoundError: the configuration no longer has it.
+        """
+        handler = self.parts.handlers.get(task.handler)
+        if handler is None:
+            raise NotFoundError(f"cannot find handler {task.handler!r} of task {task.id}")
+        return replace(handler, root=handler.root / task.namespace)
+
+    def request(self, task: Task, name: str = "") -> MonitorRequest:
+        """Return the monitor's view of a task."""
+        return MonitorRequest(
+            namespace=task.namespace,
+            container_id=task.id,
+            name=name,
+            bundle=task.bundle,
+            directory=task.directory,
+            handler=self.handler(task),
+            log_path=task.log_path,
+            terminal=task.terminal,
+            stdin=task.stdin,
+            stdin_once=task.stdin_once,
+        )
+
+    def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Run a job behind the answers; see `job`."""
+        _ = self.job(work, name)
+
+    def job(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        """Return a job behind the answers; whatever it raises is logged, never spread."""
+        task = self._group.create_task(_logged(work, name), name=name)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+        return task
+
+    async def complete(self, work: Coroutine[None, None, T], name: str) -> T:
+        """Return what `work` returns; if the caller leaves before, it goes on all the same."""
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        result.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.spawn(_into(work, result), name)
+        return await asyncio.shield(result)
+
+    def create(self, task: Task, request: MonitorRequest) -> None:
+        """Let the runtime create a CREATING task; its record tells the outcome."""
+        live = self.live(task)
+        live.creation = self.job(self._create(task, request, live), f"create {task.id}")
+
+    async def _create(self, task: Task, request: MonitorRequest, live: Live) -> None:
+        with self.parts.operations.begin("create task", task.id):
+            try:
+                stage("wait for a turn", task.id)
+                async with self._turns:
+                    monitored = await self.parts.monitor.create(request)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the record must tell
+                if not isinstance(error, Error):
+                    _log.exception("cannot create task %s", task.id)
+                await self.fail(task, str(error) or repr(error))
+            else:
+                self.created(task, monitored)
+            finally:
+                live.creation = None
+
+    def created(self, task: Task, monitored: Monitored) -> None:
+        """Record that a task is CREATED, and watch it from now on."""
+        now = self.parts.now()
+        _ = self.watch(self.ledger.move(task, lambda old: states.created(old, monitored, now)))
+
+    async def fail(self, task: Task, why: str) -> None:
+        """Record that a task could not be created or started, and clear up."""
+        now = self.parts.now()
+        self.end(self.ledger.move(task, lambda old: states.failed(old, why, now)))
+        await self.clean(task)
+
+    def watch(self, task: Task) -> asyncio.Task[None]:
+        """Wait for the task's end, in whatever state it is, and record it."""
+        self.live(task).settled.set()
+        return self.job(self._watch(task), f"watch {task.id}")
+
+    async def _watch(self, task: Task) -> None:
+        try:
+            ended = await self._ended(task)
+        except Exception as error:
+            why = f"cannot watch it any more: {error}"
+            _ = self.ledger.move(task, lambda old: states.unknown(old, why))
+            raise
+        if self.ledger.find(task.namespace, task.id) is None:
+            return
+        live = self.live(task)
+        if live.starting is not None:
+            live.starting.reschedule(asyncio.get_running_loop().time() + _START_GRACE)
+        async with live.lock:
+            if not live.ended.is_set():
+                self._record_end(task, ended)
+        await self.clean(task)
+
+    async def _ended(self, task: Task) -> Exit | None:
+        if task.process is None or task.monitor is None:
+            raise NotFoundError("its process is not known")
+        monitored = Monitored(process=task.process, monitor=task.monitor)
+        return await self.parts.monitor.wait(self.request(task), monitored)
+
+    def _record_end(self, task: Task, ended: Exit | None) -> None:
+        """Record an exit; the cgroup's counter is read while there is a cgroup."""
+        if ended is None:
+            now = self.parts.now()
+            why = "its monitor was killed before it could tell how it ended"
+            self.end(self.ledger.move(task, lambda old: states.lost(old, why, now)))
+            return
+        oom = ended.oom or (bool(task.cgroup) and self.parts.cgroups.oom_kills(task.cgroup) > 0)
+        told = replace(ended, oom=oom)
+        self.end(self.ledger.move(task, lambda old: states.exited(old, told)))
+
+    def end(self, task: Task) -> None:
+        """Let everybody know that a task's record says STOPPED."""
+        live = self.live(task)
+        live.final = task
+        live.settled.set()
+        live.ended.set()
+
+    async def clean(self, task: Task) -> None:
+        """Remove what the runtime and the kernel still keep of a stopped task; idempotent.
+
+        Raises:
+            Error: something is left; call again later.
+        """
+        live = self.live(task)
+        async with live.cleaning:
+            if live.cleaned:
+                return
+            if task.cgroup and self.parts.cgroups.pids(task.cgroup):  # of a shared PID namespace
+                await self.kill_cgroup(task)
+            if task.handler in self.parts.handlers:
+                async with self._sweeps:
+                    await self._delete(task)
+            if task.cgroup:
+                await asyncio.to_thread(self.parts.cgroups.remove, task.cgroup)
+            live.cleaned = True
+
+    async def _delete(self, task: Task) -> None:
+        """Delete without force first: `runc delete --force` sleeps 100 ms whatever it finds."""
+        handler = self.handler(task)
+        try:
+            await self.parts.runtime.delete(handler, task.id)
+        except Error:
+            await self.parts.runtime.delete(handler, task.id, force=True)
+
+    async def kill_cgroup(self, task: Task) -> None:
+        """SIGKILL whatever is in the task's cgroup; a task without one has nothing there."""
+        if task.cgroup:
+            await asyncio.to_thread(self.parts.cgroups.kill, task.cgroup)
+
+
+async def _into(work: Coroutine[None, None, T], result: "asyncio.Future[T]") -> None:
+    try:
+        value = await work
+    except asyncio.CancelledError:
+        result.cancel()
+        raise
+    except Exception as error:  # noqa: BLE001 - handed to the caller as it is
+        result.set_exception(error)
+    else:
+        result.set_result(value)
+
+
+async def _logged(job: Coroutine[None, None, None], name: str) -> None:
+    try:
+        await job
+    except Exception as error:  # noqa: BLE001 - one job must not end the others
+        _log.warning("cannot %s: %s", name, error, exc_info=not isinstance(error, Error))

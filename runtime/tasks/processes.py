@@ -1,0 +1,71 @@
+"""Signals to processes that are known by pid and start time."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from runtime.monitor import ProcessId
+from runtime.pidfd import PROC, open_pidfd, stat_fields
+
+
+class Processes(Protocol):
+    """What tasks do with processes directly, without an OCI runtime."""
+
+    def send(self, process: ProcessId, number: int) -> bool:
+        """Send a signal; False if exactly this process is gone. 0 only asks."""
+        ...
+
+    def where(self, process: ProcessId) -> str:
+        """Say in which state it is and where in the kernel it waits."""
+        ...
+
+
+class KernelProcesses:
+    """Implements `Processes` by pidfds and /proc."""
+
+    def send(self, process: ProcessId, number: int) -> bool:
+        """See `Processes.send`; a zombie is gone."""
+        fd = open_pidfd(process)
+        if fd is None:
+            return False
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(fd)
+        fields = stat_fields(process.pid)
+        return fields is not None and fields[0] not in (b"Z", b"X")
+
+    def where(self, process: ProcessId) -> str:
+        """See `Processes.where` (/proc/PID/wchan)."""
+        fields = stat_fields(process.pid)
+        state = fields[0].decode() if fields else "gone"
+        return f"process {process.pid} in state {state} at {_wchan(PROC / str(process.pid))}"
+
+
+def _wchan(directory: Path) -> str:
+    try:
+        name = (directory / "wchan").read_text().strip()
+    except OSError:
+        name = ""
+    return name if name not in ("", "0") else "an unknown place"
+
+
+def signal_group(pids: Callable[[], Iterable[int]], number: int) -> None:
+    """Signal every process that `pids` names, each held while it is seen to be still named.
+
+    Blocking: call from a thread.
+    """
+    with contextlib.ExitStack() as held:
+        fds = {}
+        for pid in pids():
+            with contextlib.suppress(ProcessLookupError):
+                fds[pid] = os.pidfd_open(pid)
+                held.callback(os.close, fds[pid])
+        for pid in fds.keys() & set(pids()):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fds[pid], number)
