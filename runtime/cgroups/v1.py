@@ -28,6 +28,8 @@ _TICK: Final = 10_000_000
 _UNLIMITED: Final = 1 << 62
 """Limits above are "none": the kernel rounds its maximum down to a page."""
 
+_READ: Final = ("memory", "cpuacct", "pids", "cpu")
+
 _CPU: Final = {
     "cpu_cfs_periods": "nr_periods",
     "cpu_cfs_throttled_periods": "nr_throttled",
@@ -88,7 +90,7 @@ class CgroupsV1:
             pids=read_int(self._at("pids", directory) / "pids.current"),
             extra=self._extra(directory, stat),
         )
-        if not any(top.is_dir() for top in self._tops(directory)):
+        if not any(self._at(controller, directory).is_dir() for controller in _READ):
             raise NotFoundError(f"cannot read cgroup {directory}: it is gone")
         return counters
 

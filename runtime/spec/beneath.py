@@ -4,7 +4,6 @@ openat2(2) with RESOLVE_IN_ROOT resolves a path as if the root filesystem were `
 absolute links stop there, and magic links (/proc/self/fd/7) are refused.
 """
 
-import ctypes
 import errno
 import os
 import posixpath
@@ -12,27 +11,14 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from runtime.kernel import syscalls
 from runtime.spec.process import check_working_directory
 from runtime.spec.text import absolute
 from store.errors import Error, InvalidArgumentError
 
-_OPENAT2: Final = 437
-_RESOLVE_NO_MAGICLINKS: Final = 0x02
-_RESOLVE_IN_ROOT: Final = 0x10
 _RACES: Final = 8
 _DIRECTORY_MODE: Final = 0o755
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-class _OpenHow(ctypes.Structure):
-    """`struct open_how` of linux/openat2.h."""
-
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
+_RESOLVE: Final = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 
 
 def open_in_root(root: int, path: str, flags: int) -> int:
@@ -43,17 +29,12 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     Raises:
         OSError: as open(2); ELOOP for magic links.
     """
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     for _ in range(_RACES):
-        descriptor: int = _libc.syscall(
-            _OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how)
-        )
-        if descriptor >= 0:
-            return descriptor
-        if ctypes.get_errno() != errno.EAGAIN:
-            break
-    code = ctypes.get_errno()
-    raise OSError(code, os.strerror(code), path)
+        try:
+            return syscalls.openat2(root, path, flags, resolve=_RESOLVE)
+        except BlockingIOError:
+            continue
+    return syscalls.openat2(root, path, flags, resolve=_RESOLVE)
 
 
 def _open_root(rootfs: Path) -> int:

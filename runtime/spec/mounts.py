@@ -20,9 +20,11 @@ from runtime.spec import (
 )
 from runtime.spec.text import absolute
 from store.errors import Error, FailedPreconditionError, InvalidArgumentError
+from store.images import ImageConfig
 
 _CONFINED: Final = ("nosuid", "noexec", "nodev")
 _ALLOWED_OPTIONS: Final = frozenset(_CONFINED)
+_KERNEL_PLACES: Final = frozenset({"proc", "sys", "dev"})
 _HOST_SHM: Final = Path("/dev/shm")  # noqa: S108 - the node's own, for pods that share its IPC
 
 
@@ -193,6 +195,22 @@ def rootfs_propagation(mounts: Iterable[MountRequest]) -> str:
     if Propagation.HOST_TO_CONTAINER in asked:
         return Propagation.HOST_TO_CONTAINER.value
     return ""
+
+
+def image_volumes(image: ImageConfig, mounts: Iterable[MountRequest]) -> tuple[str, ...]:
+    """Return the paths of an image's VOLUME entries that no request mounts on, sorted.
+
+    Whoever makes the container gives each a directory of its own and a `MountRequest`.
+
+    Raises:
+        InvalidArgumentError: a volume is relative, the root, or in a place of the kernel's.
+    """
+    taken = {absolute("mounts.container_path", mount.container_path) for mount in mounts}
+    paths = {absolute("the image's VOLUME", volume) for volume in image.volumes}
+    for path in paths:
+        if path == "/" or path.split("/")[1] in _KERNEL_PLACES:
+            raise InvalidArgumentError(f"cannot use the image's VOLUME {path}: not its to replace")
+    return tuple(sorted(paths - taken))
 
 
 def _peers(mountinfo: str) -> Mapping[str, frozenset[str]]:

@@ -9,30 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from runtime.kernel import sysctls as sysctl_rules
 from runtime.spec import Json, NamespaceMode, NamespaceModes, SpecRequest
 from store.errors import Error, InvalidArgumentError, UnimplementedError
 
-_IPC_NAMES: Final = frozenset(
-    {
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-        "kernel.msg_next_id",
-        "kernel.sem_next_id",
-        "kernel.shm_next_id",
-        "kernel.auto_msgmni",
-    }
-)
-_IPC_PREFIX: Final = "fs.mqueue."
-_NETWORK_PREFIX: Final = "net."
-_SYSCTL_NAME: Final = re.compile(r"[a-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _SYSCTL_VALUE: Final = re.compile(r"[A-Za-z0-9_.,:/\t -]+")
-_SYSCTL_LONGEST: Final = 4096
 
 
 def check_modes(modes: NamespaceModes) -> None:
@@ -123,31 +104,22 @@ def document(request: SpecRequest) -> list[Json]:
     return list(_entries(request))
 
 
-def _sysctl_obstacle(name: str, modes: NamespaceModes) -> str:
-    """Say why `name` cannot be set for a pod, or nothing."""
-    if name in _IPC_NAMES or name.startswith(_IPC_PREFIX):
-        return "the pod shares the node's ipc namespace" if modes.ipc is NamespaceMode.NODE else ""
-    if name.startswith(_NETWORK_PREFIX):
-        shared = modes.network is NamespaceMode.NODE
-        return "the pod shares the node's network namespace" if shared else ""
-    return "it is not namespaced, so it would change the whole node"
-
-
 def check_sysctls(sysctls: Mapping[str, str], modes: NamespaceModes) -> None:
     """Refuse by name every sysctl that would not stay in the pod or is malformed.
 
-    Names are dotted, as the kubelet sends them; a component of a network sysctl that is an
-    interface's name may not contain dots. Values are plain words: other characters have smuggled
-    further sysctls into pods (CVE-2022-0811).
+    Values are plain words: other characters have smuggled further sysctls into pods through
+    programs that set them (CVE-2022-0811).
 
     Raises:
         InvalidArgumentError: the first offender, with the reason.
     """
+    sysctl_rules.check_sysctls(
+        sysctls,
+        network=modes.network is not NamespaceMode.NODE,
+        ipc=modes.ipc is not NamespaceMode.NODE,
+    )
     for name, value in sysctls.items():
-        if not _SYSCTL_NAME.fullmatch(name):
-            raise InvalidArgumentError(f"cannot set sysctl {name!r}: malformed name")
-        obstacle = _sysctl_obstacle(name, modes)
-        if obstacle:
-            raise InvalidArgumentError(f"cannot set sysctl {name}: {obstacle}")
-        if len(value) > _SYSCTL_LONGEST or not _SYSCTL_VALUE.fullmatch(value):
-            raise InvalidArgumentError(f"cannot set sysctl {name} to {value!r}: malformed value")
+        if not _SYSCTL_VALUE.fullmatch(value):
+            raise InvalidArgumentError(
+                f"cannot set sysctl {name!r} to {value[:80]!r}: the value is malformed"
+            )

@@ -98,7 +98,8 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
         return done.stdout
 
     yield run_script
-    assert [path for path in state.glob("*") if path.name != ".cache"] == []
+    assert list(state.glob("[!.]*")) == []
+    assert list(Path("/sys/fs/cgroup").glob(f"**/ferry-spec-{os.getpid()}")) == []
 
 
 def _status(text: str) -> dict[str, str]:

@@ -1,0 +1,102 @@
+"""What every `Cgroups` must do."""
+
+import time
+from typing import Protocol
+
+import pytest
+
+from runtime.cgroups import Cgroups
+from store.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+
+
+class Bench(Protocol):
+    """The thing under test, and what a test needs to set its stage."""
+
+    @property
+    def cgroups(self) -> Cgroups: ...
+
+    def make(self, directory: str) -> None:
+        """Make a cgroup and its parents."""
+
+    def enter(self, directory: str) -> int:
+        """Start a process in it and return its number."""
+
+    def exists(self, directory: str) -> bool: ...
+
+
+def emptied(cgroups: Cgroups, directory: str) -> bool:
+    """Wait until the killed are gone: the kernel tells of it in no file that v1 has, too."""
+    deadline = time.monotonic() + 5
+    while cgroups.pids(directory) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return not cgroups.pids(directory)
+
+
+class CgroupsContract:
+    def test_the_version_is_one_of_two(self, bench: Bench) -> None:
+        assert bench.cgroups.version in {1, 2}
+
+    def test_what_is_not_there_cannot_be_read(self, bench: Bench) -> None:
+        with pytest.raises(NotFoundError, match="/ferry-test/none"):
+            bench.cgroups.read("/ferry-test/none")
+
+    def test_what_is_not_there_is_empty_and_stays_away(self, bench: Bench) -> None:
+        bench.cgroups.kill("/ferry-test/none")
+        bench.cgroups.remove("/ferry-test/none")
+        assert bench.cgroups.pids("/ferry-test/none") == []
+        assert bench.cgroups.oom_kills("/ferry-test/none") == 0
+        assert not bench.exists("/ferry-test/none")
+
+    @pytest.mark.parametrize("directory", ["/", "", "/a/../b", "/../a", "/a//b", "/a/."])
+    def test_the_root_and_ways_out_are_refused(self, bench: Bench, directory: str) -> None:
+        for act in (bench.cgroups.read, bench.cgroups.kill, bench.cgroups.remove):
+            with pytest.raises(InvalidArgumentError, match="not a clean path"):
+                act(directory)
+
+    def test_a_reading_has_its_time(self, bench: Bench) -> None:
+        before = time.time_ns()
+        bench.make("/ferry-test/a")
+        assert before <= bench.cgroups.read("/ferry-test/a").timestamp <= time.time_ns()
+
+    def test_processes_are_listed_with_those_below(self, bench: Bench) -> None:
+        bench.make("/ferry-test/a/b")
+        first, second = bench.enter("/ferry-test/a"), bench.enter("/ferry-test/a/b")
+        assert bench.cgroups.pids("/ferry-test/a") == sorted([first, second])
+        assert bench.cgroups.pids("/ferry-test/a/b") == [second]
+
+    def test_kill_empties_all_below_and_may_be_said_twice(self, bench: Bench) -> None:
+        bench.make("/ferry-test/a/b")
+        bench.enter("/ferry-test/a")
+        bench.enter("/ferry-test/a/b")
+        bench.cgroups.kill("/ferry-test/a")
+        assert emptied(bench.cgroups, "/ferry-test/a")
+        bench.cgroups.kill("/ferry-test/a")
+        assert bench.exists("/ferry-test/a/b")
+
+    def test_kill_spares_the_neighbour(self, bench: Bench) -> None:
+        bench.make("/ferry-test/a")
+        bench.make("/ferry-test/ab")
+        neighbour = bench.enter("/ferry-test/ab")
+        bench.cgroups.kill("/ferry-test/a")
+        assert bench.cgroups.pids("/ferry-test/ab") == [neighbour]
+
+    def test_remove_takes_the_children_too(self, bench: Bench) -> None:
+        bench.make("/ferry-test/a/b/c")
+        bench.cgroups.remove("/ferry-test/a")
+        assert not bench.exists("/ferry-test/a")
+        assert bench.exists("/ferry-test")
+
+    def test_remove_names_the_processes_in_the_way(self, bench: Bench) -> None:
+        bench.make("/ferry-test/a")
+        pid = bench.enter("/ferry-test/a")
+        with pytest.raises(FailedPreconditionError, match=str(pid)):
+            bench.cgroups.remove("/ferry-test/a")
+        assert bench.cgroups.pids("/ferry-test/a") == [pid]
+
+    def test_remove_right_after_kill(self, bench: Bench) -> None:
+        bench.make("/ferry-test/a")
+        bench.enter("/ferry-test/a")
+        bench.cgroups.kill("/ferry-test/a")
+        assert emptied(bench.cgroups, "/ferry-test/a")
+        bench.cgroups.remove("/ferry-test/a")
+        assert not bench.exists("/ferry-test/a")

@@ -1,0 +1,57 @@
+"""Control groups in memory; the contract suite holds it to what the kernel does."""
+
+import posixpath
+import time
+
+from runtime.cgroups import Counters
+from store.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+
+
+class MemoryCgroups:
+    """`Cgroups` over a dictionary. `members` and `kills` are for tests to fill."""
+
+    def __init__(self, version: int = 2) -> None:
+        self._version = version
+        self.members: dict[str, list[int]] = {}
+        self.kills: dict[str, int] = {}
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    def read(self, directory: str) -> Counters:
+        if self._clean(directory) not in self.members:
+            raise NotFoundError(f"cannot read cgroup {directory}: it is gone")
+        return Counters(
+            timestamp=time.time_ns(), cpu_usage=1, memory_usage=4096, pids=len(self.pids(directory))
+        )
+
+    def oom_kills(self, directory: str) -> int:
+        return self.kills.get(self._clean(directory), 0)
+
+    def pids(self, directory: str) -> list[int]:
+        return sorted(pid for path in self._below(directory) for pid in self.members[path])
+
+    def kill(self, directory: str) -> None:
+        for path in self._below(directory):
+            self.members[path] = []
+
+    def remove(self, directory: str) -> None:
+        pids = self.pids(directory)
+        if pids:
+            raise FailedPreconditionError(
+                f"cannot remove cgroup {directory}: it holds the processes {pids}"
+            )
+        for path in self._below(directory):
+            del self.members[path]
+
+    def _below(self, directory: str) -> list[str]:
+        top = self._clean(directory)
+        return [path for path in self.members if path == top or path.startswith(f"{top}/")]
+
+    @staticmethod
+    def _clean(directory: str) -> str:
+        path = "/" + directory.strip("/")
+        if path == "/" or posixpath.normpath(path) != path:
+            raise InvalidArgumentError(f"cannot use cgroup {directory!r}: not a clean path")
+        return path
