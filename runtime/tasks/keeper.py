@@ -137,7 +137,8 @@ class Keeper:
         live.creation = self.job(self._create(task, request, live), f"create {task.id}")
 
     async def _create(self, task: Task, request: MonitorRequest, live: Live) -> None:
-        with self.parts.operations.begin("create task", task.id):
+        with self.parts.operations.begin("create task", task.id) as operation:
+            live.operation = operation
             try:
                 stage("wait for a turn", task.id)
                 async with self._turns:
@@ -149,7 +150,7 @@ class Keeper:
             else:
                 self.created(task, monitored)
             finally:
-                live.creation = None
+                live.creation = live.operation = None
 
     def created(self, task: Task, monitored: Monitored) -> None:
         """Record that a task is CREATED, and watch it from now on."""

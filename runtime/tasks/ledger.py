@@ -22,9 +22,9 @@ class Ledger:
         """Return the record or None."""
         return self._records.find(namespace, id_)
 
-    def all(self) -> list[Task]:
-        """Return every record."""
-        return [task for _, _, task in self._records.walk()]
+    def walk(self, namespace: str | None = None) -> list[Task]:
+        """Return every record of a namespace, or of all."""
+        return [task for _, _, task in self._records.walk(namespace)]
 
     def changes(self) -> AsyncIterator[Task]:
         """See `TaskReader.changes`."""

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from runtime.operations import Operation
 from runtime.tasks import Task
 
 
@@ -48,6 +49,7 @@ class Live:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     creation: asyncio.Task[None] | None = None
+    operation: Operation | None = None
     starting: asyncio.Timeout | None = None
     stop: Stop | None = None
     final: Task | None = None

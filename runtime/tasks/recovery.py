@@ -29,7 +29,7 @@ class Recovery:
     async def run(self, *, rebooted: bool) -> None:
         """Bring every record in line with what runs. After a reboot nothing does."""
         async with asyncio.TaskGroup() as group:
-            for task in self._ledger.all():
+            for task in self._ledger.walk():
                 group.create_task(self._one(task, rebooted=rebooted), name=f"recover {task.id}")
 
     async def _one(self, task: Task, *, rebooted: bool) -> None:

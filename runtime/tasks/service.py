@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from runtime.oci import ExecOutput
-from runtime.operations import stage
+from runtime.operations import follow
 from runtime.rollback import Rollback
 from runtime.spec import Resources
 from runtime.tasks import State, Task, TaskRequest, states
@@ -64,6 +64,10 @@ class TaskService:
         """See `TaskReader.find`."""
         return self._ledger.find(namespace, id_)
 
+    def walk(self, namespace: str | None = None) -> list[Task]:
+        """See `TaskReader.walk`."""
+        return self._ledger.walk(namespace)
+
     def changes(self) -> AsyncIterator[Task]:
         """See `TaskReader.changes`."""
         return self._ledger.changes()
@@ -109,8 +113,9 @@ class TaskService:
         """See `Tasks.start`; once begun it goes on to its end even if the caller leaves."""
         task = self.get(namespace, id_)
         live = self._keeper.live(task)
-        stage("await create", id_)
-        await live.settled.wait()
+        if not live.settled.is_set():
+            follow(live.operation)
+            await live.settled.wait()
         return await self._keeper.complete(self._start(task, live), f"start {id_}")
 
     async def _start(self, task: Task, live: Live) -> Task:
