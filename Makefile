@@ -79,7 +79,7 @@ uninstall:
 .PHONY: generate lock
 generate: venv
 	$(PY) -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. \
-	  --mypy_out=. --mypy_grpc_out=only_async:. cri/api/runtime/v1/api.proto
+	  --mypy_out=. --mypy_grpc_out=only_async:. cri/api/runtime/v1/api.proto cri/api/ferry/v1/node.proto
 
 lock: venv
 	deploy/lock.sh

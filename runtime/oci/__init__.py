@@ -29,13 +29,17 @@ class Features:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """One entry of `[runtimes.NAME]`: a binary, its options, and what it can do."""
+    """One entry of `[runtimes.NAME]`: a binary, its options, and what it can do.
+
+    `annotations` are the patterns of annotation names that it may see.
+    """
 
     name: str
     binary: Path
     root: Path
     systemd_cgroup: bool = False
     options: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
     features: Features = field(default_factory=Features)
 
     def argv(self, *arguments: str) -> tuple[str, ...]:

@@ -1,0 +1,22 @@
+"""Telling systemd how the daemon is, sd_notify(3); nothing happens where nobody listens."""
+
+import os
+import socket
+
+
+def notify(*states: str) -> None:
+    """Send states such as `READY=1`, `STOPPING=1`, `WATCHDOG=1`, `STATUS=...`."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    path = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.sendto("\n".join(states).encode(), path)
+
+
+def watchdog_seconds() -> float | None:
+    """Return how often systemd wants to hear from this process, or None."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1e6 if microseconds.isdecimal() else None

@@ -1,0 +1,216 @@
+"""The life of sandboxes: namespaces without a process, a network, a cgroup, a few files."""
+
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Protocol, Self
+
+from runtime import operations
+from runtime.flight import Flight
+from runtime.locks import Locks
+from runtime.network import AttachRequest
+from runtime.pods import Filter, Sandbox, SandboxConfig, SandboxState
+from runtime.pods import check as checks
+from runtime.pods.files import SandboxMaker
+from runtime.pods.holder import PidHolders
+from runtime.pods.node import Node
+from runtime.pods.tables import SandboxTable, matches, new_id
+from runtime.rollback import Rollback
+from runtime.spec import NamespaceMode
+from runtime.tasks import State
+from store.errors import AlreadyExistsError, Error
+
+
+class Members(Protocol):
+    """What a sandbox needs of its containers."""
+
+    async def stop_all(self, namespace: str, sandbox_id: str) -> None:
+        """Kill every container of the sandbox."""
+        ...
+
+    async def remove_all(self, namespace: str, sandbox_id: str) -> None:
+        """Remove every container of the sandbox."""
+        ...
+
+
+class SandboxService:
+    """Implements `runtime.pods.Sandboxes`. Use as a block."""
+
+    def __init__(
+        self, node: Node, table: SandboxTable, members: Members, holders: PidHolders
+    ) -> None:
+        self._node = node
+        self._table = table
+        self._members = members
+        self._holders = holders
+        self._maker = SandboxMaker(node)
+        self._locks = Locks()
+        self._flight: Flight[str] = Flight()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._flight)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def run(self, namespace: str, config: SandboxConfig, handler: str) -> str:
+        """See `Sandboxes.run`."""
+        chosen = self._node.handler(handler)
+        checks.sandbox(self._node, config)
+        there = self._table.ready(namespace, config.metadata)
+        if there is not None:
+            if (there.config, there.handler) == (config, chosen.name):
+                return there.id
+            raise AlreadyExistsError(
+                f"cannot run pod {_name(config)}: attempt {config.metadata.attempt} is sandbox "
+                f"{there.id}, with a different configuration"
+            )
+        return await self._flight.join(
+            f"{namespace} pod {_name(config)} attempt {config.metadata.attempt}",
+            (config, chosen.name),
+            lambda: self._run(namespace, config, chosen.name),
+        )
+
+    async def stop(self, namespace: str, id_: str) -> None:
+        """See `Sandboxes.stop`."""
+        sandbox = self._lookup(namespace, id_)
+        if sandbox is not None:
+            async with self._locks.hold(sandbox.id):
+                await self._stop(sandbox)
+
+    async def remove(self, namespace: str, id_: str) -> None:
+        """See `Sandboxes.remove`."""
+        sandbox = self._lookup(namespace, id_)
+        if sandbox is None:
+            return
+        async with self._locks.hold(sandbox.id):
+            stopped = await self._stop(sandbox)
+            await self._members.remove_all(namespace, stopped.id)
+            await self.discard(stopped)
+
+    def get(self, namespace: str, id_: str) -> Sandbox:
+        """See `Sandboxes.get`."""
+        return self._table.get(namespace, id_)
+
+    def list(self, namespace: str, filter_: Filter) -> list[Sandbox]:
+        """See `Sandboxes.list`."""
+        return [
+            sandbox
+            for sandbox in self._table.walk()
+            if sandbox.namespace == namespace
+            and sandbox.state is not SandboxState.CREATING
+            and sandbox.id.startswith(filter_.id or filter_.sandbox_id)
+            and filter_.state in {"", sandbox.state.value}
+            and matches(sandbox.config.labels, filter_.labels)
+        ]
+
+    async def discard(self, sandbox: Sandbox) -> None:
+        """Delete a stopped sandbox: the record first, then what is left of it on disk."""
+        await self._holders.remove(sandbox)
+        self._table.delete(sandbox)
+        await self._maker.remove(sandbox)
+
+    async def release(self, sandbox: Sandbox) -> None:
+        """Give back network, namespaces and mounts of a sandbox; idempotent."""
+        await self._holders.stop(sandbox)
+        await self._maker.unpin(sandbox)
+        if sandbox.config.security.namespaces.network is not NamespaceMode.NODE:
+            operations.stage("network", f"detach {sandbox.id[:12]}")
+            await self._node.network.detach(sandbox.id)
+
+    async def sweep(self, namespace: str, id_: str) -> None:
+        """Remove what a crash left of a sandbox that has no record."""
+        await self._maker.sweep(namespace, id_)
+        await self._node.network.detach(id_)
+
+    def lost(self, sandbox: Sandbox, reason: str) -> None:
+        """Say that a sandbox cannot be used any more; its containers are left alone."""
+        current = self._table.find(sandbox.namespace, sandbox.id)
+        if current is not None and current.state is SandboxState.READY:
+            self._table.put(replace(current, state=SandboxState.NOTREADY, reason=reason))
+
+    async def watch(self) -> None:
+        """For ever: a sandbox whose PID namespace holder has ended is not ready any more."""
+        async for task in self._node.tasks.changes():
+            sandbox = self._table.find(task.namespace, task.id)
+            if sandbox is not None and task.state is State.STOPPED:
+                self.lost(sandbox, "the holder of its PID namespace has ended")
+
+    def _lookup(self, namespace: str, id_: str) -> Sandbox | None:
+        try:
+            return self._table.get(namespace, id_)
+        except Error:
+            return None
+
+    async def _run(self, namespace: str, config: SandboxConfig, handler: str) -> str:
+        sandbox = Sandbox(
+            namespace=namespace,
+            id=new_id(),
+            config=config,
+            handler=handler,
+            state=SandboxState.CREATING,
+            created_at=time.time_ns(),
+            boot_id=self._node.boot_id,
+        )
+        cgroup = self._node.cgroup_paths.sandbox(config.cgroup_parent, sandbox.id)
+        sandbox = replace(sandbox, cgroup=cgroup)
+        async with Rollback() as undo:
+            self._table.put(sandbox)
+            undo.push("forget the sandbox", self._forget, sandbox, undo)
+            undo.push("remove its files", self._maker.remove, sandbox)
+            await self._maker.make(sandbox)
+            addresses = await self._connect(sandbox, undo)
+            self._table.put(replace(sandbox, state=SandboxState.READY, addresses=addresses))
+            undo.keep()
+        return sandbox.id
+
+    async def _connect(self, sandbox: Sandbox, undo: Rollback) -> tuple[str, ...]:
+        config = sandbox.config
+        if config.security.namespaces.network is NamespaceMode.NODE:
+            return ()
+        operations.stage("network", _name(config))
+        undo.push("detach the network", self._node.network.detach, sandbox.id)
+        attachment = await self._node.network.attach(
+            AttachRequest(
+                sandbox_id=sandbox.id,
+                netns=self._node.layout.sandbox(sandbox.namespace, sandbox.id).namespace("net"),
+                pod_namespace=config.metadata.namespace,
+                pod_name=config.metadata.name,
+                pod_uid=config.metadata.uid,
+                ports=config.ports,
+                annotations=config.annotations,
+            )
+        )
+        return attachment.addresses
+
+    def _forget(self, sandbox: Sandbox, undo: Rollback) -> None:
+        if not undo.failures:
+            self._table.delete(sandbox)
+            return
+        # What could not be undone stays visible, so that the client removes it later.
+        reason = "; ".join(undo.failures)
+        self._table.put(replace(sandbox, state=SandboxState.NOTREADY, reason=reason))
+
+    async def _stop(self, sandbox: Sandbox) -> Sandbox:
+        current = self._table.find(sandbox.namespace, sandbox.id) or sandbox
+        await self._members.stop_all(current.namespace, current.id)
+        if current.stopped_at:
+            return current
+        await self.release(current)
+        stopped = replace(
+            current, state=SandboxState.NOTREADY, addresses=(), stopped_at=time.time_ns()
+        )
+        self._table.put(stopped)
+        return stopped
+
+
+def _name(config: SandboxConfig) -> str:
+    return f"{config.metadata.namespace}/{config.metadata.name}"

@@ -1,0 +1,43 @@
+"""What CRI shows of a container, derived from its record and its task."""
+
+from runtime.pods import ContainerState, ContainerStatus, PodContainer
+from runtime.tasks import State, Task
+
+_STATES = {
+    State.CREATING: ContainerState.CREATED,
+    State.CREATED: ContainerState.CREATED,
+    State.RUNNING: ContainerState.RUNNING,
+    State.PAUSED: ContainerState.RUNNING,
+    State.STOPPED: ContainerState.EXITED,
+    State.UNKNOWN: ContainerState.UNKNOWN,
+}
+
+
+def reason(task: Task) -> str:
+    """Return the one word the kubelet and its users look at."""
+    if task.state is State.UNKNOWN:
+        return "Unknown"
+    if task.state is not State.STOPPED:
+        return ""
+    if task.failure:
+        return "ContainerCannotRun"
+    if task.oom_killed:
+        return "OOMKilled"
+    return "Completed" if task.exit_code == 0 else "Error"
+
+
+def status(id_: str, created_at: int, container: PodContainer, task: Task) -> ContainerStatus:
+    """Return the whole status; `started_at` is set in every state but CREATED."""
+    ended = task.state is State.STOPPED
+    return ContainerStatus(
+        id=id_,
+        container=container,
+        state=_STATES[task.state],
+        created_at=created_at,
+        started_at=task.started_at or (task.exited_at if ended else 0),
+        finished_at=task.exited_at if ended else 0,
+        exit_code=task.exit_code if ended else 0,
+        reason=reason(task),
+        message=task.failure or task.message,
+        pid=task.process.pid if task.process and task.state in {State.RUNNING, State.PAUSED} else 0,
+    )
