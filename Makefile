@@ -63,6 +63,7 @@ demo: setup
 	@$(PY) -m e2e.demo
 
 bench: setup
+	@$(PY) -m e2e.bench.peer || true
 	@$(PY) -m e2e.bench $(BENCH)
 
 # --- a node ------------------------------------------------------------------------------------

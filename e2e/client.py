@@ -332,5 +332,31 @@ def code(error: BaseException) -> grpc.StatusCode:
 
 def log_lines(path: Path) -> list[tuple[str, str, str]]:
     """Return stream, tag and text of each line of a CRI log."""
+    if not path.exists():
+        return []
     entries = [line.split(" ", 3) for line in path.read_text().splitlines()]
     return [(stream, tag, text) for _, stream, tag, text in entries]
+
+
+async def get(address: str, port: int, path: str = "/", seconds: float = 10) -> str:
+    """Fetch a page, once the server is there; returns its body."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(address, port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            response = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            return response.partition(b"\r\n\r\n")[2].decode()
+
+
+async def eventually_logged(pod: Pod, container: str, line: str, seconds: float = 15) -> None:
+    """Return once the container has logged `line` in full."""
+    path = pod.log_directory / container / "0.log"
+    async with asyncio.timeout(seconds):
+        while line not in [text for _, _, text in log_lines(path)]:
+            await asyncio.sleep(0.02)

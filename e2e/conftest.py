@@ -10,11 +10,12 @@ from typing import Protocol
 
 import pytest
 
-from e2e.client import Client, connected
-from e2e.daemon import Daemon, Settings, default_settings
-from e2e.images import layout
+from e2e.bench.peer import Containerd, find
+from e2e.client import Client, Container, Pod, connected
+from e2e.daemon import Daemon, Service, Settings, default_settings
+from e2e.images import BUSYBOX, LAYERED, PAUSE, layout
 from e2e.leaks import Snapshot, leaks
-from e2e.packages import PackagesError
+from e2e.packages import PackagesError, packages
 from e2e.registry import Registry, named, serving_layout
 
 HANDLERS = ("crun", "runc")
@@ -39,9 +40,10 @@ def node() -> None:
 @pytest.fixture(scope="session")
 def image_layout(node: None) -> Path:
     try:
-        return layout()
+        packages()
     except PackagesError as error:
         pytest.skip(str(error))
+    return layout()
 
 
 @pytest.fixture(scope="session")
@@ -50,23 +52,53 @@ def registry(image_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield registry
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--peer",
+        action="store_true",
+        help="run the end-to-end tests on containerd: what it fails may be the test's own fault",
+    )
+
+
 @pytest.fixture(scope="session")
-def daemon(node: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("daemon")) as daemon:
-        yield daemon
-        assert daemon.running, daemon.tail()
+def daemon(
+    registry: Registry, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The daemon that most tests share."""
+    folder = tmp_path_factory.mktemp("daemon")
+    service: Service = (
+        Containerd(folder, find(), registry.reference(PAUSE))
+        if pytestconfig.getoption("peer")
+        else Daemon(folder)
+    )
+    with service:
+        yield service
+        assert service.running, service.tail()
 
 
-async def pull_all(daemon: Daemon, registry: Registry) -> dict[str, str]:
+async def pull_all(daemon: Service, registry: Registry) -> dict[str, str]:
     async with connected(daemon.address) as client:
-        references = {name: registry.reference(name) for name in named(registry.layout)}
-        return {name: await client.pull(reference) for name, reference in references.items()}
+        names = [name for name in named(registry.layout) if not name.startswith(LAYERED)]
+        return {name: await client.pull(registry.reference(name)) for name in names}
+
+
+async def warm_up(daemon: Service, logs: Path, image: str) -> None:
+    """Run a pod with each handler: what a daemon makes once and keeps is no leak of a test."""
+    async with connected(daemon.address) as client:
+        for handler in HANDLERS:
+            async with client.pod(Pod(name="warm", logs=logs), handler) as running:
+                command = ["sleep", "600"]
+                await client.run(running, Container(name="main", image=image, command=command))
 
 
 @pytest.fixture(scope="session")
-def images(daemon: Daemon, registry: Registry) -> Mapping[str, str]:
-    """The id of each image by its name in `e2e.images`, all pulled."""
-    return asyncio.run(pull_all(daemon, registry))
+def images(
+    daemon: Service, registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, str]:
+    """The ids of the images that pods run, by name; the layered ones have tests of their own."""
+    pulled = asyncio.run(pull_all(daemon, registry))
+    asyncio.run(warm_up(daemon, tmp_path_factory.mktemp("logs"), pulled[BUSYBOX]))
+    return pulled
 
 
 @pytest.fixture(params=HANDLERS)
@@ -88,7 +120,7 @@ async def clear(client: Client) -> None:
 
 
 @pytest.fixture
-async def cri(daemon: Daemon, images: Mapping[str, str]) -> AsyncIterator[Client]:
+async def cri(daemon: Service, images: Mapping[str, str]) -> AsyncIterator[Client]:
     """A client of the shared daemon; afterwards the node must be as it was."""
     before = Snapshot.take(daemon.root, daemon.state, pid=daemon.pid)
     async with connected(daemon.address) as client:
@@ -127,6 +159,6 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed and isinstance(item, pytest.Function):
         for name, value in item.funcargs.items():
-            if isinstance(value, Daemon):
+            if isinstance(value, Service):
                 report.sections.append((f"log of {name}", value.tail(60)))
     return report

@@ -1,5 +1,10 @@
-"""A real daemon on a private root, state and socket: started, killed, started again."""
+"""A real daemon on a private root, state and socket: started, killed, started again.
 
+`Service` is what any CRI daemon has in common, so that the tests and the benchmark can also drive a
+peer; `Daemon` is ferry.
+"""
+
+import abc
 import json
 import os
 import select
@@ -45,25 +50,32 @@ def default_settings(folder: Path, *, number: int = 0) -> dict[str, dict[str, ob
     }
 
 
-class Daemon:
-    """A daemon and its files.
+class Service(abc.ABC):
+    """A daemon that serves CRI and tells systemd when it is ready, and its files.
 
     `folder` holds its root, configuration and log. Its state lies in /run, because paths of sockets
     must be short and because a state directory is on a tmpfs. Leaving the block stops the daemon
     and removes the state; containers are the tests' to remove.
     """
 
-    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder / "root"
         self.state = Path(tempfile.mkdtemp(prefix="ferry-", dir="/run"))
-        self.address = self.state / "ferry.sock"
+        self.address = self.state / "cri.sock"
         self.config = folder / "config.toml"
         self.log = folder / "log"
         self._notify = self.state.with_name(f"{self.state.name}.notify")
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(toml(settings if settings is not None else default_settings(folder)))
+
+    @abc.abstractmethod
+    def argv(self) -> list[str]:
+        """Return the command that starts it."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that it is started with."""
+        return {"PATH": os.environ["PATH"]}
 
     def __enter__(self) -> Self:
         self.start()
@@ -91,19 +103,9 @@ class Daemon:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def argv(self) -> list[str]:
-        """Return the command of this daemon."""
-        return [
-            *(sys.executable, "-m", "cri"),
-            *("--config", str(self.config)),
-            *("--root", str(self.root)),
-            *("--state", str(self.state)),
-            *("--address", str(self.address)),
-        ]
-
     def spawn(self, *, notify: bool = True) -> "subprocess.Popen[bytes]":
         """Start a process of this daemon without waiting for anything; the caller reaps it."""
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
+        environment = self.environment()
         if notify:
             environment["NOTIFY_SOCKET"] = str(self._notify)
         with self.log.open("ab") as log:
@@ -183,3 +185,23 @@ class Daemon:
         if not self.log.exists():
             return "(no log)"
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Daemon(Service):
+    """ferry, from this source tree."""
+
+    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
+        super().__init__(folder)
+        self.config.write_text(toml(settings if settings is not None else default_settings(folder)))
+
+    def argv(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "cri"),
+            *("--config", str(self.config)),
+            *("--root", str(self.root)),
+            *("--state", str(self.state)),
+            *("--address", str(self.address)),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "PYTHONPATH": str(REPOSITORY)}

@@ -19,6 +19,7 @@ BUSYBOX: Final = "test/busybox:1"
 WEB: Final = "test/web:1"
 NGINX: Final = "test/nginx:1"
 REDIS: Final = "test/redis:1"
+PAUSE: Final = "test/pause:1"
 LAYERED: Final = "test/layered"
 LAYERED_TAGS: Final = ("gzip", "zstd", "plain", "docker")
 
@@ -112,6 +113,13 @@ def nginx_layer(base: Packages, conf: str) -> Layer:
     tree.folder("var/lib/nginx")
     tree.folder("var/log/nginx")
     tree.file("etc/nginx/nginx.conf", conf)
+    return Layer.of(tree)
+
+
+def pause_layer(base: Packages) -> Layer:
+    """Pack what holds a pod's namespaces where the runtime wants a container for that."""
+    tree = Tree()
+    tree.program("pause", base, "catatonit")
     return Layer.of(tree)
 
 
@@ -211,6 +219,7 @@ def images(base: Packages) -> Iterator[Image]:
         layers=[system, redis_layer(base)],
         command=["redis-server", "--save", "", "--protected-mode", "no"],
     )
+    yield Image(references=[PAUSE], layers=[pause_layer(base)], command=["/pause", "-P"])
     for name, user in {"uid": "1000", "name": "user", "uid-group": "1003:users"}.items():
         yield Image(references=[f"test/user-{name}:1"], layers=[system], user=user)
     yield from layered_images(system)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Final
 WANTED: Final = (
     "bash",
     "busybox",  # not busybox-static: that one's shell needs no files for its commands
+    "catatonit",
     "docker-registry",
     "nginx-light",
     "python3",
@@ -28,6 +30,7 @@ WANTED: Final = (
     "util-linux",
 )
 
+_PT_DYNAMIC: Final = 2
 _FOLDERS: Final = ("usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 
 
@@ -81,9 +84,9 @@ class Packages:
 
     def libraries(self, program: Path) -> dict[str, Path]:
         """Return what `program` loads, by its path in an image; nothing if it is static."""
-        listing = self.run("--list", program)
-        if "not a dynamic executable" in listing.stderr or "statically linked" in listing.stdout:
+        if not _is_dynamic(program):
             return {}
+        listing = self.run("--list", program)
         if listing.returncode != 0 or "not found" in listing.stdout:
             raise PackagesError(
                 f"cannot list libraries of {program}: {listing.stdout}{listing.stderr}"
@@ -100,6 +103,19 @@ class Packages:
         if name.startswith("/"):  # the interpreter, which the kernel looks for at this very path
             return name.lstrip("/")
         return str(path.relative_to(self.root))
+
+
+def _is_dynamic(program: Path) -> bool:
+    """Tell whether an ELF file has a dynamic section (program headers: elf(5))."""
+    with program.open("rb") as file:
+        header = file.read(64)
+        offset, size, count = (
+            *struct.unpack_from("<Q", header, 32),
+            *struct.unpack_from("<HH", header, 54),
+        )
+        file.seek(offset)
+        kinds = [struct.unpack_from("<I", file.read(size))[0] for _ in range(count)]
+    return _PT_DYNAMIC in kinds
 
 
 def _key() -> str:

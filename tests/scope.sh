@@ -81,14 +81,20 @@ if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
   echo $$ >/sys/fs/cgroup/command/cgroup.procs
   sed 's/[a-z_]\{1,\}/+&/g' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control
 else
-  if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
-  for directory in /sys/fs/cgroup/*; do
-    if [ ! -L "$directory" ] && mountpoint -q "$directory"; then
-      controller=${directory##*/}
-      case $controller in systemd) option=none,name=systemd ;; *) option=$controller ;; esac
-      umount "$directory"
-      mount -t cgroup -o "$option" cgroup "$directory"
-    fi
+  # On a tmpfs of its own: crun makes plain directories where the unified part would be, which would
+  # stay on the machine's. It also keeps the unified part out.
+  mapfile -t controllers < <(cd /sys/fs/cgroup && find . -mindepth 1 -maxdepth 1 -type d -printf '%f\n')
+  umount --recursive /sys/fs/cgroup
+  mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+  for controller in "${controllers[@]}"; do
+    case $controller in
+      unified) continue ;;
+      systemd) option=none,name=systemd ;;
+      *) option=$controller ;;
+    esac
+    mkdir "/sys/fs/cgroup/$controller"
+    mount -t cgroup -o "$option" cgroup "/sys/fs/cgroup/$controller" ||
+      rmdir "/sys/fs/cgroup/$controller"
   done
 fi
 ip link set lo up
