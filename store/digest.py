@@ -10,6 +10,10 @@ Digest = NewType("Digest", str)
 """A checked `algorithm:hex` text; only `parse` and `sha256` make one."""
 
 _HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
+
+ALGORITHMS: Final = tuple(_HEX_LENGTH)
+"""The hashes that are known, as `hashlib.new` takes them."""
+
 _GRAMMAR: Final = re.compile(r"(sha256|sha512):([0-9a-f]+)")
 
 
@@ -30,6 +34,11 @@ def parse(text: str) -> Digest:
 def sha256(data: bytes) -> Digest:
     """Return the digest of `data`."""
     return Digest("sha256:" + hashlib.sha256(data).hexdigest())
+
+
+def of(name: str, data: bytes) -> Digest:
+    """Return the digest of `data` by the hash `name`, one of `ALGORITHMS`."""
+    return Digest(f"{name}:{hashlib.new(name, data).hexdigest()}")
 
 
 def algorithm(digest: Digest) -> str:

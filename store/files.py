@@ -70,6 +70,14 @@ def component(what: str, text: str, *, limit: int = 255) -> str:
     return text
 
 
+def make_private(directory: Path) -> None:
+    """Make a directory, and what is missing of the path to it, for the owner alone (0700)."""
+    with explained(f"make directory {directory}"):
+        for path in (*reversed(directory.parents), directory):
+            if not path.is_dir():
+                path.mkdir(mode=0o700, exist_ok=True)
+
+
 def atomic_write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Make `path` hold `data`: a reader sees the old bytes or the new ones, never a part.
 
@@ -124,8 +132,8 @@ class RootLock:
 
     def __init__(self, root: Path) -> None:
         self._path = root / "lock"
+        make_private(root)
         with explained(f"open {self._path}"):
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._acquire(root)

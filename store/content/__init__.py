@@ -47,6 +47,7 @@ class Blob:
 class IngestStatus:
     """An unfinished write. `total` is 0 when the size is not known."""
 
+    namespace: str
     ref: str
     offset: int
     total: int
@@ -68,7 +69,11 @@ class Ingest(Protocol):
         ...
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Append `data`; hashing happens on the way, off the event loop for large pieces."""
+        """Append `data`; hashing happens on the way, off the event loop for large pieces.
+
+        Raises:
+            DataLossError: it would have more bytes than expected; all of them are dropped.
+        """
         ...
 
     async def truncate(self) -> None:
@@ -76,7 +81,7 @@ class Ingest(Protocol):
         ...
 
     async def commit(self, labels: Mapping[str, str] | None = None) -> Blob:
-        """Verify and publish.
+        """Verify and publish; a blob that is there already only gets the labels.
 
         Raises:
             DataLossError: size or digest differ from what was expected; the bytes are dropped.
@@ -92,7 +97,11 @@ class ContentReader(Protocol):
         ...
 
     async def read(self, namespace: str, digest: Digest, *, limit: int) -> bytes:
-        """Return the whole blob; DataLossError if it has more than `limit` bytes."""
+        """Return the whole blob, verified.
+
+        Raises:
+            DataLossError: it has more than `limit` bytes, or others than its digest says.
+        """
         ...
 
     def path(self, digest: Digest) -> Path:
@@ -110,10 +119,10 @@ class ContentIngester(Protocol):
     def ingest(
         self, namespace: str, ref: str, expected: Descriptor
     ) -> AbstractAsyncContextManager[Ingest]:
-        """Open the write `ref`, resuming what an earlier one left.
+        """Open the write `ref`, resuming what an earlier one left if it expected the same.
 
-        A `ref` is open at most once: UnavailableError otherwise. `expected.size` of 0 and an
-        empty `expected.digest` mean "not known".
+        A `ref` is open at most once, whatever the namespace: UnavailableError otherwise.
+        `expected.size` of 0 and an empty `expected.digest` mean "not known".
         """
         ...
 
@@ -138,7 +147,16 @@ class ContentManager(Protocol):
         ...
 
     async def abort(self, ref: str) -> None:
-        """Drop an unfinished write; NotFoundError if there is none."""
+        """Drop an unfinished write.
+
+        Raises:
+            NotFoundError: there is none.
+            FailedPreconditionError: it is open.
+        """
+        ...
+
+    async def sweep(self) -> None:
+        """Free the files that no record names, which only a crash leaves."""
         ...
 
     async def sync(self) -> None:

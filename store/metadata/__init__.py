@@ -58,6 +58,10 @@ class Records(Protocol[T]):
         """Yield (namespace, id, record) in key order, of one namespace or of all."""
         ...
 
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that have a record, sorted."""
+        ...
+
     def quarantined(self) -> tuple[BadRecord, ...]:
         """Return the rows that could not be decoded."""
         ...

@@ -76,11 +76,15 @@ class MemoryRecords(Generic[T]):
 
     def walk(self, namespace: str | None = None) -> Iterator[tuple[str, str, T]]:
         """Yield (namespace, id, record) in key order; changes meanwhile are no harm."""
-        for space in sorted(self._live) if namespace is None else (namespace,):
+        for space in self.namespaces() if namespace is None else (namespace,):
             for id_ in sorted(self._live.get(space, {})):
                 record = self.find(space, id_)
                 if record is not None:
                     yield space, id_, record
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that have a record, sorted."""
+        return sorted(self._live)
 
     def quarantined(self) -> tuple[BadRecord, ...]:
         """Return nothing: what is never decoded is never bad."""

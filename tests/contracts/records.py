@@ -95,6 +95,12 @@ class RecordsContract:
             records.put("one", "e", Thing(name="e"))
         assert seen == ["a", "b", "d"]
 
+    def test_namespaces_are_those_with_a_record(self, records: Records[Thing]) -> None:
+        for namespace in ("two", "one", "three"):
+            records.add(namespace, "a", Thing(name="a"))
+        records.delete("three", "a")
+        assert records.namespaces() == ["one", "two"]
+
     def test_nothing_is_quarantined_in_a_sound_table(self, records: Records[Thing]) -> None:
         records.add("one", "a", Thing(name="first"))
         assert records.quarantined() == ()

@@ -25,6 +25,18 @@ def test_an_unsafe_component_is_refused_by_the_name_of_its_field(text: str) -> N
     assert len(str(caught.value)) < 300
 
 
+def test_private_directories_leave_those_above_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    files.make_private(tmp_path / "a" / "b")
+    files.make_private(tmp_path / "a" / "b")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.Error, match="file/c"):
+        files.make_private(tmp_path / "file" / "c")
+
+
 def test_atomic_write_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
     target = tmp_path / "record"
     files.atomic_write(target, b"old")

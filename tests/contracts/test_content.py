@@ -1,0 +1,28 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.content import ContentStore
+from store.content.local import LocalContent
+from store.content.memory import MemoryContent
+from store.database import Database
+from tests.contracts.content import ContentContract
+from tests.listing import listing
+
+
+class TestMemoryContent(ContentContract):
+    @pytest.fixture
+    def content(self) -> Iterator[ContentStore]:
+        before = listing(Path("/proc/self/fd"))
+        content = MemoryContent()
+        yield content
+        content.close()
+        assert len(listing(Path("/proc/self/fd"))) <= len(before)
+
+
+class TestLocalContent(ContentContract):
+    @pytest.fixture
+    def content(self, tmp_path: Path) -> Iterator[ContentStore]:
+        with Database(tmp_path / "state.db") as database:
+            yield LocalContent(tmp_path / "content", database)
