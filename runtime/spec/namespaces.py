@@ -13,7 +13,7 @@ from runtime.kernel import sysctls as sysctl_rules
 from runtime.spec import Json, NamespaceMode, NamespaceModes, SpecRequest
 from store.errors import Error, InvalidArgumentError, UnimplementedError
 
-_SYSCTL_VALUE: Final = re.compile(r"[A-Za-z0-9_.,:/\t -]+")
+_SYSCTL_VALUE: Final = re.compile(r"[A-Za-z0-9_.,:/ -]+")
 
 
 def check_modes(modes: NamespaceModes) -> None:
