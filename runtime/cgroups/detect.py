@@ -113,7 +113,7 @@ def detect(root: Path = ROOT, mountinfo: Path = Path("/proc/self/mountinfo")) ->
         text = mountinfo.read_text(errors="surrogateescape")
     except OSError as error:
         raise Error(f"cannot read {mountinfo}: {error.strerror}") from error
-    listed = read_text(root / "cgroup.controllers") or read_text(
-        root / "unified" / "cgroup.controllers"
+    listed = read_text(f"{root}/cgroup.controllers") or read_text(
+        f"{root}/unified/cgroup.controllers"
     )
     return parse(text, tuple((listed or "").split()), root)

@@ -59,7 +59,7 @@ class CgroupsV1:
     """`Cgroups` over `<root>/<controller>/<directory>`; `root` is where the tmpfs is mounted."""
 
     def __init__(self, root: Path = Path("/sys/fs/cgroup")) -> None:
-        self._root = root
+        self._root = str(root)
 
     @property
     def version(self) -> int:
@@ -69,34 +69,34 @@ class CgroupsV1:
     def read(self, directory: str) -> Counters:
         """Read the cpu, cpuacct, memory and pids controllers; see `Cgroups.read`."""
         memory = self._at("memory", directory)
-        usage = read_int(memory / "memory.usage_in_bytes")
-        stat = read_table(memory / "memory.stat")
-        limit = _limited(read_int(memory / "memory.limit_in_bytes"))
-        both = _limited(read_int(memory / "memory.memsw.limit_in_bytes"))
+        usage = read_int(f"{memory}/memory.usage_in_bytes")
+        stat = read_table(f"{memory}/memory.stat")
+        limit = _limited(read_int(f"{memory}/memory.limit_in_bytes"))
+        both = _limited(read_int(f"{memory}/memory.memsw.limit_in_bytes"))
         user, system = self._cpu_times(directory)
         counters = Counters(
             timestamp=time.time_ns(),
-            cpu_usage=read_int(self._at("cpuacct", directory) / "cpuacct.usage"),
+            cpu_usage=read_int(f"{self._at('cpuacct', directory)}/cpuacct.usage"),
             cpu_user=user,
             cpu_system=system,
             memory_usage=usage,
             memory_working_set=_minus(usage, stat.get("total_inactive_file")),
             memory_rss=stat.get("total_rss"),
             memory_limit=limit,
-            swap_usage=_minus(read_int(memory / "memory.memsw.usage_in_bytes"), usage),
+            swap_usage=_minus(read_int(f"{memory}/memory.memsw.usage_in_bytes"), usage),
             swap_limit=_minus(both, limit),
             page_faults=stat.get("total_pgfault"),
             major_page_faults=stat.get("total_pgmajfault"),
-            pids=read_int(self._at("pids", directory) / "pids.current"),
+            pids=read_int(f"{self._at('pids', directory)}/pids.current"),
             extra=self._extra(directory, stat),
         )
-        if not any(self._at(controller, directory).is_dir() for controller in _READ):
+        if not any(Path(self._at(controller, directory)).is_dir() for controller in _READ):
             raise NotFoundError(f"cannot read cgroup {directory}: it is gone")
         return counters
 
     def oom_kills(self, directory: str) -> int:
         """Return `oom_kill` of memory.oom_control."""
-        control = self._at("memory", directory) / "memory.oom_control"
+        control = f"{self._at('memory', directory)}/memory.oom_control"
         return read_table(control).get("oom_kill", 0)
 
     def pids(self, directory: str) -> list[int]:
@@ -105,7 +105,7 @@ class CgroupsV1:
 
     def kill(self, directory: str) -> None:
         """Kill in rounds, with the freezer's help against fork bombs."""
-        state = self._at("freezer", directory) / "freezer.state"
+        state = f"{self._at('freezer', directory)}/freezer.state"
 
         def freeze(on: bool) -> None:  # noqa: FBT001 - a switch's position
             write(state, "FROZEN" if on else "THAWED")
@@ -117,34 +117,34 @@ class CgroupsV1:
         for top in self._tops(directory):
             remove_tree(top)
 
-    def _at(self, controller: str, directory: str) -> Path:
-        return below(self._root / controller, directory)
+    def _at(self, controller: str, directory: str) -> str:
+        return below(f"{self._root}/{controller}", directory)
 
-    def _tops(self, directory: str) -> Iterator[Path]:
+    def _tops(self, directory: str) -> Iterator[str]:
         try:
-            hierarchies = sorted(self._root.iterdir())
+            hierarchies = sorted(Path(self._root).iterdir())
         except OSError as error:
             raise Error(f"cannot list {self._root}: {error.strerror}") from error
         for hierarchy in hierarchies:
             if not hierarchy.is_symlink() and (hierarchy / "cgroup.procs").exists():
-                yield below(hierarchy, directory)
+                yield below(str(hierarchy), directory)
 
     def _cpu_times(self, directory: str) -> tuple[int | None, int | None]:
         """Return user and system time; kernels before 4.6 only count them in ticks."""
         cpuacct = self._at("cpuacct", directory)
-        user, system = (read_int(cpuacct / f"cpuacct.usage_{kind}") for kind in ("user", "sys"))
+        user, system = (read_int(f"{cpuacct}/cpuacct.usage_{kind}") for kind in ("user", "sys"))
         if user is not None and system is not None:
             return user, system
-        ticks = read_table(cpuacct / "cpuacct.stat")
+        ticks = read_table(f"{cpuacct}/cpuacct.stat")
         return (ticks["user"] * _TICK, ticks["system"] * _TICK) if len(ticks) == 2 else (None, None)
 
     def _extra(self, directory: str, stat: dict[str, int]) -> dict[str, int]:
         found = {
-            name: read_int(self._at(controller, directory) / file)
+            name: read_int(f"{self._at(controller, directory)}/{file}")
             for name, (controller, file) in _NUMBERS.items()
         }
         return {
-            **picked(read_table(self._at("cpu", directory) / "cpu.stat"), _CPU),
+            **picked(read_table(f"{self._at('cpu', directory)}/cpu.stat"), _CPU),
             **picked(stat, _MEMORY),
             **{name: value for name, value in found.items() if value is not None},
         }

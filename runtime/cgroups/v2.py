@@ -49,7 +49,7 @@ class CgroupsV2:
     """`Cgroups` over `<root>/<directory>`."""
 
     def __init__(self, root: Path = Path("/sys/fs/cgroup")) -> None:
-        self._root = root
+        self._root = str(root)
 
     @property
     def version(self) -> int:
@@ -59,9 +59,9 @@ class CgroupsV2:
     def read(self, directory: str) -> Counters:
         """Read the cpu, memory and pids controllers; see `Cgroups.read`."""
         top = below(self._root, directory)
-        usage = read_int(top / "memory.current")
-        stat = read_table(top / "memory.stat")
-        cpu = read_table(top / "cpu.stat")
+        usage = read_int(f"{top}/memory.current")
+        stat = read_table(f"{top}/memory.stat")
+        cpu = read_table(f"{top}/cpu.stat")
         counters = Counters(
             timestamp=time.time_ns(),
             cpu_usage=_scaled(cpu.get("usage_usec")),
@@ -72,21 +72,21 @@ class CgroupsV2:
             if usage is None
             else max(0, usage - stat.get("inactive_file", 0)),
             memory_rss=stat.get("anon"),
-            memory_limit=read_int(top / "memory.max"),
-            swap_usage=read_int(top / "memory.swap.current"),
-            swap_limit=read_int(top / "memory.swap.max"),
+            memory_limit=read_int(f"{top}/memory.max"),
+            swap_usage=read_int(f"{top}/memory.swap.current"),
+            swap_limit=read_int(f"{top}/memory.swap.max"),
             page_faults=stat.get("pgfault"),
             major_page_faults=stat.get("pgmajfault"),
-            pids=read_int(top / "pids.current"),
+            pids=read_int(f"{top}/pids.current"),
             extra=_extra(top, cpu, stat),
         )
-        if not top.is_dir():
+        if not Path(top).is_dir():
             raise NotFoundError(f"cannot read cgroup {directory}: it is gone")
         return counters
 
     def oom_kills(self, directory: str) -> int:
         """Return `oom_kill` of memory.events, which counts for everything below as well."""
-        return read_table(below(self._root, directory) / "memory.events").get("oom_kill", 0)
+        return read_table(f"{below(self._root, directory)}/memory.events").get("oom_kill", 0)
 
     def pids(self, directory: str) -> list[int]:
         """Return the processes at and below."""
@@ -95,11 +95,11 @@ class CgroupsV2:
     def kill(self, directory: str) -> None:
         """Use cgroup.kill (Linux 5.14), else kill in rounds with the freezer's help."""
         top = below(self._root, directory)
-        if write(top / "cgroup.kill", "1"):
+        if write(f"{top}/cgroup.kill", "1"):
             return
 
         def freeze(on: bool) -> None:  # noqa: FBT001 - a switch's position
-            write(top / "cgroup.freeze", "1" if on else "0")
+            write(f"{top}/cgroup.freeze", "1" if on else "0")
 
         kill_all(lambda: self.pids(directory), freeze, directory)
 
@@ -108,24 +108,24 @@ class CgroupsV2:
         remove_tree(below(self._root, directory))
 
 
-def _extra(top: Path, cpu: dict[str, int], stat: dict[str, int]) -> dict[str, int]:
+def _extra(top: str, cpu: dict[str, int], stat: dict[str, int]) -> dict[str, int]:
     throttling = picked(cpu, _CPU)
     if "cpu_cfs_throttled_us" in throttling:
         throttled = throttling.pop("cpu_cfs_throttled_us")
         throttling["cpu_cfs_throttled_ns"] = throttled * _MICROSECOND
-    numbers = {name: read_int(top / file) for name, file in _NUMBERS.items()}
+    numbers = {name: read_int(f"{top}/{file}") for name, file in _NUMBERS.items()}
     return {
         **throttling,
         **_bandwidth(top),
         **picked(stat, _MEMORY),
-        **picked(read_table(top / "memory.events"), _EVENTS),
+        **picked(read_table(f"{top}/memory.events"), _EVENTS),
         **{name: value for name, value in numbers.items() if value is not None},
     }
 
 
-def _bandwidth(top: Path) -> dict[str, int]:
+def _bandwidth(top: str) -> dict[str, int]:
     """Return quota and period from `cpu.max`; -1 is v1's word for no quota."""
-    words = (read_text(top / "cpu.max") or "").split()
+    words = (read_text(f"{top}/cpu.max") or "").split()
     if len(words) != 2:
         return {}
     return {"cpu_quota": -1 if words[0] == "max" else int(words[0]), "cpu_period": int(words[1])}
