@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOOLS = Path("/opt/ferry/bin")
-APPLETS = ("sh", "sleep", "true", "false", "cat", "echo", "yes", "setsid", "kill", "dd", "stty")
+APPLETS = ("sh", "sleep", "true", "false", "cat", "echo", "yes", "setsid", "kill", "head", "stty")
 
 
 def tool(name: str) -> Path | None:

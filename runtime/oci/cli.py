@@ -25,8 +25,9 @@ from store.errors import DeadlineExceededError, Error, FailedPreconditionError
 
 Encode = Callable[[Resources], Mapping[str, Json]]
 
-# After a tree has been killed: how long the kernel may take to bury it.
+# How long the kernel may take to bury a tree that was killed, and the runtime to reap it.
 _BURIAL = 2.0
+_REAPING = 0.5
 
 
 class OciCommandLine:
@@ -137,10 +138,14 @@ class OciCommandLine:
 
 
 async def _kill_tree(tree: Tree, process: Process) -> None:
-    await asyncio.to_thread(tree.kill, _BURIAL)
+    """Kill what the runtime started, so that it reaps it and ends; the runtime itself if not."""
+    await asyncio.to_thread(tree.kill, _BURIAL, root=False)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_BURIAL):
+        async with asyncio.timeout(_REAPING):
             await process.wait()
+    if process.running:
+        await asyncio.to_thread(tree.kill, _BURIAL)
+        await process.wait()
 
 
 def _kept(handler: Handler, container_id: str) -> bool:

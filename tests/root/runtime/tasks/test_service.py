@@ -7,8 +7,9 @@ import pytest
 
 from runtime.tasks import State
 from store import errors
-from tests.bundles import shell
-from tests.nodes import Node, make_node
+from tests.bundles import Program, shell
+from tests.nodes import make_stage
+from tests.stage import Stage
 
 pytestmark = pytest.mark.root
 
@@ -16,13 +17,13 @@ LOYAL = shell("echo ready; trap 'exit 3' TERM; while :; do sleep 0.02; done")
 
 
 @pytest.fixture(params=["crun", "runc"])
-def node(request: pytest.FixtureRequest, tmp_path: Path) -> Node:
-    return make_node(tmp_path, str(request.param))
+def node(request: pytest.FixtureRequest, tmp_path: Path) -> Stage:
+    return make_stage(tmp_path, str(request.param))
 
 
-async def test_a_task_lives_from_create_to_delete(node: Node) -> None:
+async def test_a_task_lives_from_create_to_delete(node: Stage) -> None:
     async with node.service() as tasks:
-        made = await tasks.create(node.request("a", LOYAL))
+        made = await tasks.create(node.task("a", Program(args=LOYAL)))
         assert made.state is State.CREATING
         assert (await tasks.start("test", "a")).state is State.RUNNING
         output = await tasks.exec_sync("test", "a", shell("echo out; echo err >&2"), timeout=5)
@@ -35,9 +36,9 @@ async def test_a_task_lives_from_create_to_delete(node: Node) -> None:
     assert node.cgroups.pids("/ferry-test/a") == []
 
 
-async def test_what_the_runtime_refuses_fails_the_start_with_its_words(node: Node) -> None:
+async def test_what_the_runtime_refuses_fails_the_start_with_its_words(node: Stage) -> None:
     async with node.service() as tasks:
-        await tasks.create(node.request("a", ("/nosuch",)))
+        await tasks.create(node.task("a", Program(args=("/nosuch",))))
         with pytest.raises(errors.FailedPreconditionError, match="/nosuch"):
             await tasks.start("test", "a")
         task = tasks.get("test", "a")
