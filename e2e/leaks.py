@@ -29,12 +29,12 @@ class Snapshot:
     things: Mapping[str, frozenset[str]]
 
     @classmethod
-    def take(cls, *folders: Path, pid: int = 0) -> Self:
+    def take(cls, *folders: Path, pid: int = 0, processes: bool = True) -> Self:
         """Look at the node, at `folders`, and at what the daemon `pid` holds open."""
         return cls(
             {
                 "mount": frozenset(_mounts()),
-                "process": frozenset(_processes()),
+                "process": frozenset(_processes() if processes else ()),
                 "cgroup": frozenset(_cgroups()),
                 "interface": frozenset(_interfaces()),
                 "rule": frozenset(_rules()),
@@ -52,13 +52,19 @@ class Snapshot:
         ]
 
 
-async def leaks(before: Snapshot, *folders: Path, pid: int = 0, seconds: float = 10) -> list[str]:
+async def leaks(
+    before: Snapshot,
+    *folders: Path,
+    pid: int = 0,
+    processes: bool = True,
+    seconds: float = 10,
+) -> list[str]:
     """Return what is left more than `before`, once nothing is or `seconds` are over.
 
     A daemon answers before the last file is gone; nothing tells when it is, so this looks again.
     """
     deadline = time.monotonic() + seconds
-    while left := Snapshot.take(*folders, pid=pid).more_than(before):
+    while left := Snapshot.take(*folders, pid=pid, processes=processes).more_than(before):
         if time.monotonic() > deadline:
             return left
         await asyncio.sleep(0.05)

@@ -86,12 +86,15 @@ def build() -> Programs:
 class Containerd(Service):
     """containerd as a node has it: overlayfs, a bridge with masquerade and port maps."""
 
-    def __init__(self, folder: Path, programs: Programs, pause: str, *, number: int = 0) -> None:
+    def __init__(
+        self, folder: Path, programs: Programs, pause: str, *, hosts: Path | None = None
+    ) -> None:
         super().__init__(folder)
         self._programs = programs
+        self._hosts = hosts or folder / "certs.d"
         network = folder / "cni"
         network.mkdir()
-        document = _network(f"peer{number}", f"10.{187 + number}.0.0/16", folder / "addresses")
+        document = _network("peer0", "10.187.0.0/16", folder / "addresses")
         (network / "10-peer.conflist").write_text(json.dumps(document))
         self.config.write_text("version = 3\n" + self._configuration(network, pause))
 
@@ -122,6 +125,7 @@ class Containerd(Service):
             {
                 "grpc": {"address": str(self.address)},
                 images: {"snapshotter": "overlayfs"},
+                f"{images}.registry": {"config_path": str(self._hosts)},
                 f"{images}.pinned_images": {"sandbox": pause},
                 runtime: {"restrict_oom_score_adj": True},
                 f"{runtime}.cni": {
