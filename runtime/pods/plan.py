@@ -31,6 +31,7 @@ from runtime.spec.annotations import select
 from runtime.spec.beneath import ensure_directory_in_root
 from runtime.spec.builder import build
 from runtime.spec.devices import host_devices, scan
+from runtime.spec.seccomp import read_profile
 from runtime.spec.users import read_account_file, resolve_user
 from runtime.tasks import State, TaskRequest
 from store.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
@@ -121,7 +122,10 @@ class Planner:
     async def _paths(self, sandbox: Sandbox, config: ContainerConfig) -> SandboxPaths:
         shared = shared_paths(self._node, sandbox)
         modes = config.security.namespaces
+        of_the_node = sandbox.config.security.namespaces.pid is NamespaceMode.NODE
         match modes.pid:
+            case NamespaceMode.POD if of_the_node:
+                return shared
             case NamespaceMode.POD:
                 return replace(shared, pid=await self._holders.namespace(sandbox))
             case NamespaceMode.TARGET:
@@ -204,13 +208,7 @@ def _look(case: _Case, files: ContainerFiles) -> _Findings:
 def _localhost(profile: Profile | None, *, privileged: bool) -> Mapping[str, Json] | None:
     if profile is None or profile.kind is not ProfileKind.LOCALHOST or privileged:
         return None
-    path = Path(profile.localhost)
-    if not path.is_absolute():
-        raise InvalidArgumentError(f"cannot use seccomp.localhost_ref {profile.localhost!r}")
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Json])
-    except (OSError, msgspec.DecodeError) as error:
-        raise InvalidArgumentError(f"cannot use seccomp profile {str(path)!r}: {error}") from error
+    return read_profile(profile.localhost)
 
 
 def _pod(case: _Case, found: _Findings, stop_signal: str) -> PodContainer:

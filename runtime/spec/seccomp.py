@@ -6,12 +6,17 @@ the OCI spec or with the additions that Docker's and Kubernetes' profiles have: 
 would pass over them and allow what they were to restrict.
 """
 
+import os
 import platform
+import stat
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import msgspec
+
 from runtime.spec import Json, ProfileKind, SpecRequest
 from runtime.spec.seccomp_default import ALWAYS, BY_ARCHITECTURE, BY_CAPABILITY
+from runtime.spec.text import absolute
 from store.errors import InvalidArgumentError
 
 _ALLOW: Final = "SCMP_ACT_ALLOW"
@@ -30,6 +35,8 @@ _NAMESPACE_FLAGS: Final = 0x7E020000
 
 _PERSONALITIES: Final = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 """Linux and 32-bit uname, each with and without UNAME26, and the question which is set."""
+
+_LARGEST_PROFILE: Final = 1024 * 1024
 
 _AF_ALG: Final = 38
 _AF_VSOCK: Final = 40
@@ -149,6 +156,35 @@ def localhost_profile(
     if architectures and not resolved.get("architectures"):
         resolved["architectures"] = architectures
     return {**resolved, "syscalls": rules}
+
+
+def read_profile(path: str) -> dict[str, Json]:
+    """Return a Localhost profile of the node, parsed. Blocking.
+
+    Raises:
+        InvalidArgumentError: the path is not absolute, or there is no JSON object of at most 1 MiB
+            in a regular file.
+    """
+    absolute("seccomp.localhost_ref", path)
+    try:
+        found = msgspec.json.decode(_read_regular(path))
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
+        raise InvalidArgumentError(f"cannot use seccomp profile {path!r}: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidArgumentError(f"cannot use seccomp profile {path!r}: not a JSON object")
+    return found
+
+
+def _read_regular(path: str) -> bytes:
+    """Read without waiting for what a FIFO or a device might say."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidArgumentError(f"cannot use seccomp profile {path!r}: not a regular file")
+        content = file.read(_LARGEST_PROFILE + 1)
+    if len(content) > _LARGEST_PROFILE:
+        raise InvalidArgumentError(f"cannot use seccomp profile {path!r}: larger than 1 MiB")
+    return content
 
 
 def document(request: SpecRequest, capabilities: frozenset[str]) -> dict[str, Json] | None:

@@ -34,7 +34,9 @@ from store.images import ImageConfig
 pytestmark = pytest.mark.root
 
 _TOOLS = Path("/opt/ferry/bin")
-_APPLETS = "sh cat id ls grep touch hostname mount mknod test echo sleep stat env pwd chroot chown"
+_APPLETS = (
+    "sh cat id ls grep touch hostname mount mknod test echo sleep stat env pwd chroot chown unshare"
+)
 _ON_NODE = NamespaceModes(network=NamespaceMode.NODE, ipc=NamespaceMode.NODE)
 _OWN_PID = replace(_ON_NODE, pid=NamespaceMode.CONTAINER)
 
@@ -191,6 +193,13 @@ def test_the_default_seccomp_profile(base: SpecRequest, run: Run) -> None:
         "refused",
         "0",
     ]
+
+
+def test_the_default_profile_keeps_new_user_namespaces_away(base: SpecRequest, run: Run) -> None:
+    script = "unshare -U true 2>/dev/null && echo made || echo refused"
+    confined = Security(namespaces=_OWN_PID, seccomp=Profile(kind=ProfileKind.RUNTIME_DEFAULT))
+    assert run(base, script) == "made\n"
+    assert run(replace(base, security=confined), script) == "refused\n"
 
 
 def test_a_localhost_profile(base: SpecRequest, run: Run) -> None:

@@ -1,10 +1,17 @@
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from runtime.spec import Json, Profile, ProfileKind, Security
 from runtime.spec.capabilities import DEFAULT, KNOWN
-from runtime.spec.seccomp import default_profile, document, localhost_profile
+from runtime.spec.seccomp import (
+    default_profile,
+    document,
+    localhost_profile,
+    read_profile,
+)
 from runtime.spec.seccomp_default import ALWAYS, BY_ARCHITECTURE, BY_CAPABILITY
 from store.errors import InvalidArgumentError
 from tests.specs import REQUEST
@@ -157,3 +164,40 @@ def test_conditions_of_docker_profiles_are_resolved() -> None:
 def test_what_is_no_profile_is_refused(profile: dict[str, Json], text: str) -> None:
     with pytest.raises(InvalidArgumentError, match=text):
         localhost_profile(profile, frozenset(), "x86_64")
+
+
+def test_profiles_are_read_from_the_node(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text('{"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": ["read"]}]}')
+    assert read_profile(str(path)) == {
+        "defaultAction": "SCMP_ACT_LOG",
+        "syscalls": [{"names": ["read"]}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("[]", "not a JSON object"),
+        ("{", "truncated"),
+        ("[" * 100_000, "cannot use seccomp profile"),
+        (" " * (1 << 20) + "{}", "larger than 1 MiB"),
+    ],
+    ids=["list", "cut", "deep", "large"],
+)
+def test_files_that_are_no_profile_are_refused(tmp_path: Path, content: str, text: str) -> None:
+    (tmp_path / "p.json").write_text(content)
+    with pytest.raises(InvalidArgumentError, match=text):
+        read_profile(str(tmp_path / "p.json"))
+
+
+def test_paths_that_are_no_file_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path, text in (
+        ("p.json", "seccomp.localhost_ref"),
+        (str(tmp_path / "missing"), "No such file"),
+        (str(tmp_path / "fifo"), "not a regular file"),
+        (str(tmp_path), "Is a directory"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=text):
+            read_profile(path)
