@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 
 from runtime.operations import Operations
 from store.errors import Error
@@ -45,3 +46,27 @@ class Every:
                     await self._work()
                 except (Error, OSError) as error:
                     _log.warning("%s: %s", self._name, error)
+
+
+class Forever:
+    """Tasks that run until the block around them ends. One that fails ends the daemon."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def run(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Run `work` until the block ends."""
+        self.tasks.append(self._group.create_task(work, name=name))
+
+
+@asynccontextmanager
+async def forever() -> AsyncIterator[Forever]:
+    """Own background tasks for the block; leaving it ends them."""
+    async with asyncio.TaskGroup() as group:
+        owner = Forever(group)
+        try:
+            yield owner
+        finally:
+            for task in owner.tasks:
+                task.cancel()

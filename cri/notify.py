@@ -1,5 +1,6 @@
 """Telling systemd how the daemon is, sd_notify(3); nothing happens where nobody listens."""
 
+import asyncio
 import os
 import socket
 
@@ -20,3 +21,11 @@ def watchdog_seconds() -> float | None:
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1e6 if microseconds.isdecimal() else None
+
+
+async def watchdog() -> None:
+    """For ever: tell systemd that the loop turns, twice as often as it wants to hear it."""
+    seconds = watchdog_seconds()
+    while seconds is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(seconds / 2)

@@ -1,0 +1,103 @@
+"""What signals ask of the daemon: SIGTERM and SIGINT to end, SIGHUP to reload, SIGUSR1 to tell."""
+
+import asyncio
+import io
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cri.config import Config
+from cri.config_load import Loaded
+from cri.config_text import changes
+from runtime import blocking
+from runtime.operations import Operations
+from store.errors import Error
+
+_log = logging.getLogger("ferryd")
+
+
+class Control:
+    """The configuration in force, and what signals do.
+
+    Args:
+        loaded: the configuration the daemon started with.
+        read: reads it anew.
+        operations: what SIGUSR1 prints.
+    """
+
+    def __init__(self, loaded: Loaded, read: Callable[[], Loaded], operations: Operations) -> None:
+        self._loaded = loaded
+        self._read = read
+        self._operations = operations
+        self._ended = asyncio.Event()
+        self._on_reload: list[Callable[[Config], None]] = []
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force; keys that need a restart are as they were at start."""
+        return self._loaded.config
+
+    def on_reload(self, apply: Callable[[Config], None]) -> None:
+        """Call `apply` with each new configuration; it must not raise."""
+        self._on_reload.append(apply)
+
+    async def ended(self) -> None:
+        """Return when the daemon shall end."""
+        await self._ended.wait()
+
+    def end(self) -> None:
+        """Let the daemon end."""
+        self._ended.set()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Hear signals for the block."""
+        loop = asyncio.get_running_loop()
+        actions = {
+            signal.SIGTERM: self.end,
+            signal.SIGINT: self.end,
+            signal.SIGHUP: self.reload,
+            signal.SIGUSR1: self.tell,
+        }
+        for number, action in actions.items():
+            loop.add_signal_handler(number, action)
+        try:
+            yield
+        finally:
+            for number in actions:
+                loop.remove_signal_handler(number)
+
+    def reload(self) -> None:
+        """Take the configuration as it is on disk now, whole, or keep the old one and say why."""
+        try:
+            fresh = self._read()
+        except Error as error:
+            _log.error("reload: the old configuration stays: %s", error)
+            return
+        found = changes(self._loaded.config, fresh.config)
+        self._loaded = fresh
+        for apply in self._on_reload:
+            apply(fresh.config)
+        live, later = ", ".join(found.live) or "nothing", ", ".join(found.restart)
+        _log.info("reload: changed %s%s", live, f"; after a restart: {later}" if later else "")
+
+    def tell(self) -> None:
+        """Log every operation in flight with its stages, hung calls, and what each task awaits."""
+        running = self._operations.list()
+        _log.warning("operations in flight: %d", len(running))
+        for operation in running:
+            _log.warning(
+                "operation %d %s %s, %.1f s: %s",
+                operation.number,
+                operation.kind,
+                operation.subject,
+                operation.age,
+                operation.where(),
+            )
+        for call in blocking.stuck():
+            _log.warning("hangs in the kernel, nobody waits for it any more: %s", call)
+        for task in asyncio.all_tasks():
+            stack = io.StringIO()
+            task.print_stack(limit=4, file=stack)
+            _log.warning("task %s: %s", task.get_name(), " | ".join(stack.getvalue().split("\n")))

@@ -1,0 +1,150 @@
+"""What this node has, looked at once at start: programs, handlers, cgroups, kernel, boot id."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cri.config import CgroupDriver, Config, Runtime
+from runtime import doctor, tools
+from runtime.cgroups import Driver, detect
+from runtime.cgroups.detect import CgroupLayout
+from runtime.doctor import Finding, Grade
+from runtime.oci import Handler
+from runtime.oci import features as probing
+from runtime.tools import Tool
+from store.errors import Error, FailedPreconditionError
+
+_PREFERRED: Final = ("crun", "runc")
+_AUTO: Final = "auto"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What was found. `handlers` has the default one under "" too, unless none works."""
+
+    tools: Mapping[str, Tool]
+    handlers: Mapping[str, Handler]
+    cgroups: CgroupLayout
+    driver: Driver
+    boot_id: str
+    findings: tuple[Finding, ...]
+    environment: Mapping[str, str]
+
+    def program(self, name: str) -> Path:
+        """Return the path of a program that cannot be done without.
+
+        Raises:
+            FailedPreconditionError: it is missing; says how to mend that.
+        """
+        tool = self.tools[name]
+        if tool.path is None:
+            raise FailedPreconditionError(f"cannot start: {tool.line()}")
+        return tool.path
+
+
+def boot_id() -> str:
+    """Return what the kernel calls this boot, random(4)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def environment(config: Config) -> dict[str, str]:
+    """Return what the node's programs start with: runtimes find criu through PATH."""
+    return {"PATH": f"{config.tools.prefix}/bin:{tools.search_path()}"}
+
+
+async def equipment(config: Config) -> Equipment:
+    """Look at this node."""
+    configured = {
+        "conmon": config.tools.conmon,
+        "catatonit": config.tools.catatonit,
+        "nft": config.tools.nft,
+        **{name: runtime.binary for name, runtime in config.runtimes.handlers.items()},
+    }
+    found = await tools.survey(configured, config.tools.prefix)
+    layout = detect.detect()
+    driver = _driver(config.cgroups.driver, layout)
+    handlers: dict[str, Handler] = {}
+    findings: list[Finding] = []
+    for name, runtime in config.runtimes.handlers.items():
+        handler = await _handler(config, name, runtime, driver)
+        obstacle = _obstacle(handler, layout)
+        if handler is None or obstacle:
+            findings.append(_unusable(name, obstacle))
+        else:
+            handlers[name] = handler
+    default = _default(config.runtimes.default, handlers)
+    if default is not None:
+        handlers[""] = default
+    return Equipment(
+        tools=found,
+        handlers=handlers,
+        cgroups=layout,
+        driver=driver,
+        boot_id=boot_id(),
+        findings=tuple(findings),
+        environment=environment(config),
+    )
+
+
+async def _handler(config: Config, name: str, runtime: Runtime, driver: Driver) -> Handler | None:
+    binary = tools.find(runtime.binary or name, config.tools.prefix)
+    if binary is None:
+        return None
+    try:
+        features = await probing.probe(binary, environment(config))
+    except Error as error:
+        _log.warning("handler %s: %s", name, error)
+        return None
+    return Handler(
+        name=name,
+        binary=binary,
+        root=config.daemon.state / "runtimes" / name,
+        systemd_cgroup=driver is Driver.SYSTEMD,
+        options=runtime.options,
+        annotations=runtime.annotations,
+        features=features,
+    )
+
+
+def _obstacle(handler: Handler | None, layout: CgroupLayout) -> str:
+    if handler is None:
+        return "not found, or it does not run"
+    return layout.crun_obstacle if handler.binary.name == "crun" else ""
+
+
+def _unusable(name: str, obstacle: str) -> Finding:
+    return Finding(
+        subject=f"handler {name}", grade=Grade.LIMITED, text=f"cannot be used: {obstacle}"
+    )
+
+
+def _default(wanted: str, handlers: Mapping[str, Handler]) -> Handler | None:
+    if wanted != _AUTO:
+        return handlers.get(wanted)
+    return next((handlers[name] for name in _PREFERRED if name in handlers), None)
+
+
+def _driver(wanted: CgroupDriver, layout: CgroupLayout) -> Driver:
+    if wanted is CgroupDriver.AUTO:
+        systemd = layout.version == 2 and Path("/run/systemd/system").is_dir()
+        return Driver.SYSTEMD if systemd else Driver.CGROUPFS
+    return Driver(wanted.value)
+
+
+def findings(found: Equipment) -> list[Finding]:
+    """Return what is to be said of this node's programs, handlers and cgroups."""
+    cgroups = Finding(
+        subject="cgroups",
+        grade=Grade.OK,
+        text=f"{found.cgroups.layout.value}, driver {found.driver.value}",
+    )
+    return [
+        *(doctor.of_tool(tool) for tool in found.tools.values()),
+        *doctor.of_handlers(found.handlers),
+        *found.findings,
+        cgroups,
+    ]
