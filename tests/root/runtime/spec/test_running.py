@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from runtime.cgroups.detect import detect
+from runtime.cgroups.paths import CgroupfsPaths
+from runtime.cgroups.v1 import CgroupsV1
+from runtime.cgroups.v2 import CgroupsV2
 from runtime.spec import (
     Capabilities,
     DeviceRequest,
@@ -29,6 +32,7 @@ from runtime.spec import (
 from runtime.spec.builder import build
 from runtime.spec.devices import host_devices, scan
 from runtime.spec.host import gather
+from runtime.spec.resources import merge_resources, update_document
 from store.images import ImageConfig
 
 pytestmark = pytest.mark.root
@@ -296,3 +300,44 @@ def test_account_files_that_are_fifos_do_not_hang_the_runtime(
     os.mkfifo(rootfs / "etc/passwd")
     os.mkfifo(rootfs / "etc/group")
     assert run(base, "echo alive") == "alive\n"
+
+
+@pytest.mark.parametrize("name", ["crun", "runc"])
+def test_an_update_changes_what_it_names_and_keeps_the_rest(
+    base: SpecRequest, name: str, tmp_path: Path
+) -> None:
+    paths = CgroupfsPaths()
+    cgroups = CgroupsV1() if base.host.cgroup_version == 1 else CgroupsV2()
+    first = Resources(cpu_shares=512, cpu_quota=50_000, cpu_period=100_000, memory_limit=64 << 20)
+    spec = replace(base, resources=first, args=("-c", "exec sleep 1000"))
+    (tmp_path / "config.json").write_text(json.dumps(build(spec)))
+    command = [str(_tool(name)), f"--root={tmp_path / 'state'}"]
+    subprocess.run(
+        [*command, "run", "--detach", f"--bundle={tmp_path}", spec.container_id],
+        check=True,
+        timeout=20,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        directory = paths.directory(spec.cgroups_path)
+        assert cgroups.read(directory).memory_limit == 64 << 20
+        merged = merge_resources(first, Resources(memory_limit=128 << 20, cpu_quota=-1))
+        subprocess.run(
+            [*command, "update", "--resources", "-", spec.container_id],
+            input=json.dumps(update_document(merged, base.host)).encode(),
+            check=True,
+            timeout=20,
+        )
+        counters = cgroups.read(directory)
+        assert counters.memory_limit == 128 << 20
+        assert counters.extra["cpu_quota"] == -1
+        assert counters.extra["cpu_period"] == 100_000
+        if base.host.swap_accounting:
+            assert counters.swap_limit == 0
+        if base.host.cgroup_version == 1:
+            assert counters.extra["cpu_shares"] == 512
+    finally:
+        subprocess.run([*command, "delete", "--force", spec.container_id], check=True, timeout=20)
+    assert list(Path("/sys/fs/cgroup").glob(f"**/ferry-spec-{os.getpid()}")) == []

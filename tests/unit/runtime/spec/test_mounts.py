@@ -2,6 +2,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.spec import (
     IdMapping,
@@ -112,6 +114,18 @@ def test_the_last_request_for_a_path_counts() -> None:
 def test_requests_that_cannot_be_are_refused(mount: MountRequest, text: str) -> None:
     with pytest.raises(InvalidArgumentError, match=text):
         document(asking(mount))
+
+
+@given(st.text(alphabet="/.a\0\n", max_size=12))
+def test_no_path_of_a_request_leaves_the_container(path: str) -> None:
+    try:
+        found = entries(asking(MountRequest(container_path=path)))
+    except InvalidArgumentError:
+        return
+    for destination in found:
+        assert destination.startswith("/")
+        assert destination != "/"
+        assert not {"", ".", ".."} & set(destination.split("/")[1:])
 
 
 def test_without_kernel_support_the_kubelets_word_comes_first() -> None:
