@@ -49,17 +49,20 @@ def test_modes_in_the_way_are_changed(tmp_path: Path) -> None:
     assert listing(tmp_path) == []
 
 
-def test_depth_beyond_path_and_recursion_limits(tmp_path: Path) -> None:
-    tree = tmp_path / "tree"
+def deep(tree: Path, levels: int) -> None:
     tree.mkdir()
     fd = os.open(tree, os.O_RDONLY)
-    for _ in range(1500):
+    for _ in range(levels):
         os.mkdir("deeper", dir_fd=fd)
         inner = os.open("deeper", os.O_RDONLY, dir_fd=fd)
         os.close(fd)
         fd = inner
     os.close(fd)
-    trees.remove_tree(tree)
+
+
+def test_depth_beyond_path_and_recursion_limits(tmp_path: Path) -> None:
+    deep(tmp_path / "tree", 1500)
+    trees.remove_tree(tmp_path / "tree")
     assert listing(tmp_path) == []
 
 
@@ -89,3 +92,46 @@ def test_a_failure_names_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "unlink", busy)
     with pytest.raises(errors.Error, match=str(tmp_path / "tree")):
         trees.remove_tree(tmp_path / "tree")
+
+
+def test_measure_counts_blocks_and_inodes_with_links_once(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "a").mkdir(parents=True)
+    empty = trees.measure(tree)
+    assert empty.inodes == 2
+    (tree / "a" / "file").write_bytes(bytes(100_000))
+    (tree / "link").hardlink_to(tree / "a" / "file")
+    (tree / "symlink").symlink_to("/etc")
+    with (tree / "sparse").open("wb") as file:
+        file.truncate(1 << 30)
+    full = trees.measure(tree)
+    assert full.inodes == 5
+    assert 100_000 <= full.bytes - empty.bytes <= 110_000
+
+
+def test_measure_has_no_limit_in_depth_and_leaves_no_descriptor(tmp_path: Path) -> None:
+    before = len(listing(Path("/proc/self/fd")))
+    deep(tmp_path / "tree", 1500)
+    assert trees.measure(tmp_path / "tree").inodes == 1501
+    assert len(listing(Path("/proc/self/fd"))) == before
+    trees.remove_tree(tmp_path / "tree")
+
+
+def test_measure_of_nothing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(errors.NotFoundError, match="missing"):
+        trees.measure(tmp_path / "missing")
+
+
+def test_what_vanishes_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree" / "gone").mkdir(parents=True)
+    real = trees._entries
+
+    def late(directory: trees._Directory) -> list[tuple[str, os.stat_result]]:
+        found = real(directory)
+        trees.remove_tree(tmp_path / "tree" / "gone")
+        return found
+
+    monkeypatch.setattr(trees, "_entries", late)
+    assert trees.measure(tmp_path / "tree").inodes == 2
