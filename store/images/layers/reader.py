@@ -99,10 +99,10 @@ class TarReader:
         if block == ZERO:
             self._step = self._second_zero
             return None
+        self._name = self._preface.name or block[:100].partition(b"\0")[0]
         self._entries += 1
         if self._entries > self._limits.entries:
             raise ResourceExhaustedError(f"more than {self._limits.entries} entries")
-        self._name = self._preface.name or block[:100].partition(b"\0")[0]
         head = header.parse(block)
         match head.flag:
             case b"x":

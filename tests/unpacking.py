@@ -1,0 +1,81 @@
+"""Unpacking layers in tests: blobs in, directories out."""
+
+import gzip
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from store.images import Unpacked
+from store.images.unpack import WorkerUnpacker
+
+PLAIN = "application/vnd.oci.image.layer.v1.tar"
+
+
+@dataclass
+class Bench:
+    """An unpacker and directories to unpack to."""
+
+    unpacker: WorkerUnpacker
+    directory: Path
+    reports: list[int] = field(default_factory=list)
+    count: int = 0
+
+    def blob(self, data: bytes) -> Path:
+        """Return a file that holds `data`."""
+        self.count += 1
+        path = self.directory / f"blob-{self.count}"
+        path.write_bytes(data)
+        return path
+
+    def fresh(self) -> Path:
+        """Return a new, empty directory."""
+        self.count += 1
+        target = self.directory / f"layer-{self.count}"
+        target.mkdir()
+        return target
+
+    async def unpack(
+        self, data: bytes, *, target: Path | None = None, media_type: str = PLAIN
+    ) -> Unpacked:
+        """Unpack `data` as one complete blob."""
+
+        async def follow() -> tuple[int, bool]:
+            return len(data), True
+
+        return await self.unpacker.unpack(
+            blob=self.blob(data),
+            follow=follow,
+            media_type=media_type,
+            target=target or self.fresh(),
+            report=self.reports.append,
+        )
+
+    async def layer(self, data: bytes, *lowers: Path) -> Path:
+        """Return the directory of a layer, unpacked and completed on `lowers`."""
+        target = self.fresh()
+        unpacked = await self.unpack(data, target=target)
+        await self.unpacker.complete(unpacked.unfinished, target=target, lowers=lowers)
+        return target
+
+
+def descriptors() -> set[str]:
+    """Return what this process has open."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+def children() -> set[int]:
+    """Return the pids of this process's children and theirs."""
+    found: set[int] = set()
+    waiting = [os.getpid()]
+    while waiting:
+        pid = waiting.pop()
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            inner = [int(text) for text in task.read_text().split()]
+            found.update(inner)
+            waiting += inner
+    return found
+
+
+def zipped(data: bytes) -> bytes:
+    """Return `data` as gzip."""
+    return gzip.compress(data, 1)
