@@ -1,8 +1,8 @@
 """Netlink: requests to the kernel in batches, and its errors in words.
 
-pyroute2's message classes encode and decode; the bytes travel over plain sockets, one system call
-for a whole batch. That is what makes it fit into the start of a pod: 0.1 ms for each message, where
-one `IPRoute` object for each pod would take 11.
+pyroute2's message classes encode and decode, what is sent for every pod only once (`Template`); the
+bytes travel over plain sockets, one system call for a whole batch. That is what makes it fit into
+the start of a pod, where one `IPRoute` object for each pod would take 11 ms.
 
 A rtnetlink batch is a sequence: a failed request does not undo those before it, and those after it
 are still tried. A nftables batch (between `NFNL_MSG_BATCH_BEGIN` and `_END`) is all or nothing.
@@ -108,6 +108,34 @@ def encode(
     message["attrs"] = list(attributes)
     message.encode()
     return Request(what=what, data=bytes(message.data))
+
+
+class Template:
+    """A message that is encoded once and sent often, with other values in some places.
+
+    pyroute2 takes 0.1 to 0.2 ms to encode a message, filling in a template a hundredth of that.
+
+    Args:
+        request: the message, with a mark that occurs nowhere else in each place.
+        marks: the marks in the order of the values of `fill`, each as long as its values.
+    """
+
+    def __init__(self, request: Request, *marks: bytes) -> None:
+        self._data = request.data
+        self._places: list[tuple[int, int]] = []
+        for mark in marks:
+            if request.data.count(mark) != 1:
+                raise ValueError(f"the mark {mark!r} is not there exactly once")
+            self._places.append((request.data.index(mark), len(mark)))
+
+    def fill(self, what: str, *values: bytes) -> Request:
+        """Return the message with `values` in the places of the marks."""
+        data = bytearray(self._data)
+        for (start, length), value in zip(self._places, values, strict=True):
+            if len(value) != length:
+                raise ValueError(f"{value!r} does not fit into {length} bytes")
+            data[start : start + length] = value
+        return Request(what=what, data=bytes(data))
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

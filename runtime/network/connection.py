@@ -58,38 +58,47 @@ class Condemned:
     def __init__(self, wires: Wires, grace: float) -> None:
         self._wires = wires
         self._grace = grace
-        self._names: set[str] = set()
+        self._due: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Condemned: {sorted(self._names)}>"
+        return f"<Condemned: {sorted(self._due)}>"
 
     def add(self, name: str) -> None:
         """Delete an interface when the grace period is over."""
-        self._names.add(name)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._grace, self._due)
+        self._due[name] = asyncio.get_running_loop().time() + self._grace
+        self._wait()
 
     def discard(self, name: str) -> bool:
         """Leave it alone; tell whether it would have been deleted."""
-        found = name in self._names
-        self._names.discard(name)
-        return found
+        return self._due.pop(name, None) is not None
 
     def take(self) -> frozenset[str]:
         """Return all of them; they are the caller's to delete."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        names = frozenset(self._names)
-        self._names.clear()
+        names = frozenset(self._due)
+        self._due.clear()
         return names
 
-    def _due(self) -> None:
-        delete = threading.Thread(
-            target=self._delete, args=(self.take(),), name="delete interfaces", daemon=True
-        )
-        delete.start()
+    def _wait(self) -> None:
+        if self._due and self._timer is None:
+            first = min(self._due.values())
+            self._timer = asyncio.get_running_loop().call_at(first, self._delete_due)
+
+    def _delete_due(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        # Those that wait on are likely to go with their namespace, which costs nothing.
+        names = [name for name, due in self._due.items() if due <= now]
+        for name in names:
+            del self._due[name]
+        self._wait()
+        if names:
+            threading.Thread(
+                target=self._delete, args=(names,), name="delete interfaces", daemon=True
+            ).start()
 
     def _delete(self, names: Collection[str]) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -64,9 +65,14 @@ def prepare_interface(bridge: str) -> None:
 
 def ignore_routers(interface: str) -> None:
     """Let an interface of this thread's network namespace ignore router advertisements."""
-    setting = _NET / "ipv6/conf" / interface / "accept_ra"
-    if setting.exists():  # a kernel without IPv6 has none
-        _set(setting, "0")
+    try:
+        setting = os.open(_NET / "ipv6/conf" / interface / "accept_ra", os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # a kernel without IPv6
+    try:
+        os.write(setting, b"0")
+    finally:
+        os.close(setting)
 
 
 def default_mtu() -> int:

@@ -7,7 +7,9 @@ nothing has to be asked there.
 
 import hashlib
 import ipaddress
+import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from pyroute2.netlink import nlmsg_base
@@ -16,7 +18,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from runtime.kernel import netlink
-from runtime.kernel.netlink import Request
+from runtime.kernel.netlink import Request, Template
 from runtime.network.addresses import Subnet
 
 POD_INTERFACE: Final = "eth0"
@@ -33,6 +35,11 @@ _IFA_F_NODAD: Final = 2
 _RT_TABLE_MAIN: Final = 254
 _RTPROT_STATIC: Final = 4
 _RTN_UNICAST: Final = 1
+# What templates have where names, descriptors, indexes and addresses go.
+_LINK_MARK: Final = "fy_link_mark_0"
+_NUMBER_MARK: Final = 0x7A6D5C4B
+_MAC_MARK: Final = "fe:dc:ba:98:76:54"
+_ADDRESS_MARKS: Final = {4: "254.253.252.251", 6: "fdfe:fdfc:fbfa:f9f8:f7f6:f5f4:f3f2:f1f0"}
 _FAMILIES: Final = {4: 2, 6: 10}
 _UP: Final = {"flags": _IFF_UP, "change": _IFF_UP}
 _CHANGE: Final = netlink.REQUEST | netlink.ACK
@@ -100,47 +107,19 @@ def make_pair(link: str, bridge_index: int, netns: int, mac: str, mtu: int) -> R
     The kernel refuses to make both ends up at once (ENOTCONN).
 
     Args:
-        link: the name of the host's end.
+        link: the name of the host's end, of `link_name`.
         bridge_index: where the host's end is plugged in.
         netns: a descriptor of the namespace that gets the other end.
         mac: the hardware address of the pod's end.
         mtu: of both ends.
     """
-    peer: netlink.Value = {
-        "attrs": (
-            ("IFLA_IFNAME", POD_INTERFACE),
-            ("IFLA_NET_NS_FD", netns),
-            ("IFLA_ADDRESS", mac),
-            ("IFLA_MTU", mtu),
-        ),
-    }
-    kind: netlink.Value = {
-        "attrs": (
-            ("IFLA_INFO_KIND", "veth"),
-            ("IFLA_INFO_DATA", {"attrs": (("VETH_INFO_PEER", peer),)}),
-        )
-    }
-    attributes = (
-        ("IFLA_IFNAME", link),
-        ("IFLA_MASTER", bridge_index),
-        ("IFLA_MTU", mtu),
-        ("IFLA_LINKINFO", kind),
-    )
-    what = f"make the interface {link}"
-    return netlink.encode(what, ifinfmsg(), _NEWLINK, _MAKE, attributes, _UP)
+    values = link.encode(), struct.pack("=I", netns), bytes.fromhex(mac.replace(":", ""))
+    return _pair(bridge_index, mtu).fill(f"make the interface {link}", *values)
 
 
 def set_hairpin(link: str) -> Request:
-    """Let a bridge port send back to where a packet came from."""
-    port = {
-        "attrs": (
-            ("IFLA_INFO_SLAVE_KIND", "bridge"),
-            ("IFLA_INFO_SLAVE_DATA", {"attrs": (("IFLA_BRPORT_MODE", 1),)}),
-        )
-    }
-    attributes = (("IFLA_IFNAME", link), ("IFLA_LINKINFO", port))
-    what = f"set hairpin mode on {link}"
-    return netlink.encode(what, ifinfmsg(), _NEWLINK, _CHANGE, attributes)
+    """Let a pod's bridge port send back to where a packet came from."""
+    return _hairpin().fill(f"set hairpin mode on {link}", link.encode())
 
 
 def plug_in(link: str, bridge_index: int) -> Request:
@@ -167,7 +146,9 @@ def configure_pod(index: int, addresses: Sequence[str], subnets: Sequence[Subnet
     """Bring the pod's end up and give it its addresses and default routes."""
     requests = [_set_up(index)]
     for address, subnet in zip(addresses, subnets, strict=True):
-        requests.append(add_address(POD_INTERFACE, index, address, subnet.prefixlen))
+        packed = ipaddress.ip_address(address).packed
+        what = f"add address {address}/{subnet.prefixlen} to {POD_INTERFACE}"
+        requests.append(_pod_address(index, subnet.version, subnet.prefixlen).fill(what, packed))
         requests.append(_default_route(index, str(subnet[1])))
     return requests
 
@@ -209,11 +190,63 @@ def network(address: str, prefix: int) -> Subnet:
     return ipaddress.ip_network(f"{address}/{prefix}", strict=False)
 
 
+@lru_cache(maxsize=4)
+def _pair(bridge_index: int, mtu: int) -> Template:
+    peer: netlink.Value = {
+        "attrs": (
+            ("IFLA_IFNAME", POD_INTERFACE),
+            ("IFLA_NET_NS_FD", _NUMBER_MARK),
+            ("IFLA_ADDRESS", _MAC_MARK),
+            ("IFLA_MTU", mtu),
+        ),
+    }
+    kind: netlink.Value = {
+        "attrs": (
+            ("IFLA_INFO_KIND", "veth"),
+            ("IFLA_INFO_DATA", {"attrs": (("VETH_INFO_PEER", peer),)}),
+        )
+    }
+    attributes = (
+        ("IFLA_IFNAME", _LINK_MARK),
+        ("IFLA_MASTER", bridge_index),
+        ("IFLA_MTU", mtu),
+        ("IFLA_LINKINFO", kind),
+    )
+    message = netlink.encode("make a pair", ifinfmsg(), _NEWLINK, _MAKE, attributes, _UP)
+    mac = bytes.fromhex(_MAC_MARK.replace(":", ""))
+    return Template(message, _LINK_MARK.encode(), struct.pack("=I", _NUMBER_MARK), mac)
+
+
+@lru_cache(maxsize=1)
+def _hairpin() -> Template:
+    port = {
+        "attrs": (
+            ("IFLA_INFO_SLAVE_KIND", "bridge"),
+            ("IFLA_INFO_SLAVE_DATA", {"attrs": (("IFLA_BRPORT_MODE", 1),)}),
+        )
+    }
+    attributes = (("IFLA_IFNAME", _LINK_MARK), ("IFLA_LINKINFO", port))
+    message = netlink.encode("set hairpin", ifinfmsg(), _NEWLINK, _CHANGE, attributes)
+    return Template(message, _LINK_MARK.encode())
+
+
+# A pod's interface has nearly always the same index, the first free one of its namespace.
+@lru_cache(maxsize=16)
+def _pod_address(index: int, version: int, prefix: int) -> Template:
+    mark = _ADDRESS_MARKS[version]
+    attributes = (("IFA_LOCAL", mark), ("IFA_FLAGS", _IFA_F_NODAD))
+    fields = {"family": _FAMILIES[version], "prefixlen": prefix, "index": index}
+    message = netlink.encode("add", ifaddrmsg(), _NEWADDR, _MAKE, attributes, fields)
+    return Template(message, ipaddress.ip_address(mark).packed)
+
+
+@lru_cache(maxsize=16)
 def _set_up(index: int) -> Request:
     what, fields = f"set {POD_INTERFACE} up", {"index": index, **_UP}
     return netlink.encode(what, ifinfmsg(), _NEWLINK, _CHANGE, (), fields)
 
 
+@lru_cache(maxsize=16)
 def _default_route(index: int, gateway: str) -> Request:
     return netlink.encode(
         f"add the default route by {gateway}",

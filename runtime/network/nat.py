@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pyroute2.netlink.nfnetlink import nfgen_msg
@@ -19,7 +20,7 @@ from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg
 from pyroute2.netlink.nfnetlink.nftsocket import nft_set_elem_list_msg, nft_table_msg
 
 from runtime.kernel import netlink
-from runtime.kernel.netlink import Request
+from runtime.kernel.netlink import Request, Template
 from runtime.network import PortMapping
 from runtime.network.addresses import Subnet
 from runtime.network.ports import PROTOCOLS
@@ -89,6 +90,11 @@ class HostPort:
         family = ipaddress.ip_address(self.address).version
         return f"{'address_' if self.mapping.host_ip else ''}ports{family}"
 
+    @property
+    def name(self) -> str:
+        """The port as errors call it."""
+        return f"{self.mapping.host_port}/{self.mapping.protocol}"
+
     def key(self) -> bytes:
         """Its key: every part padded to four bytes, in network order."""
         host = self.mapping.host_ip
@@ -153,16 +159,18 @@ def delete_script(bridge: str) -> str:
 
 def add_ports(bridge: str, ports: Sequence[HostPort]) -> list[Request]:
     """Lead host ports into a pod: a batch for `Netlink.send`."""
-    flags = netlink.REQUEST | netlink.ACK | netlink.CREATE
-    elements = [_element(bridge, port, _NEW_ELEMENT, flags) for port in ports]
-    return [_frame(_BATCH_BEGIN), *elements, _frame(_BATCH_END)]
+    return _batch(
+        _adding(bridge, port.map).fill(f"map host port {port.name}", port.key(), port.value())
+        for port in ports
+    )
 
 
 def remove_ports(bridge: str, ports: Sequence[HostPort]) -> list[Request]:
     """Take host ports back: a batch, refused as a whole if one is not there."""
-    flags = netlink.REQUEST | netlink.ACK
-    elements = [_element(bridge, port, _DELETE_ELEMENT, flags) for port in ports]
-    return [_frame(_BATCH_BEGIN), *elements, _frame(_BATCH_END)]
+    return _batch(
+        _removing(bridge, port.map).fill(f"free host port {port.name}", port.key())
+        for port in ports
+    )
 
 
 def find_table(bridge: str) -> Request:
@@ -181,7 +189,6 @@ def forget_connections(port: HostPort) -> Request:
     answered there before this pod.
     """
     protocol = PROTOCOLS[port.mapping.protocol]
-    name = f"{port.mapping.host_port}/{port.mapping.protocol}"
     tuple_ = (("CTA_PROTO_NUM", protocol), ("CTA_PROTO_DST_PORT", port.mapping.host_port))
     attributes = (
         ("CTA_TUPLE_ORIG", {"attrs": (("CTA_TUPLE_PROTO", {"attrs": tuple_}),)}),
@@ -189,7 +196,7 @@ def forget_connections(port: HostPort) -> Request:
     )
     family = socket.AF_INET if "." in port.address else socket.AF_INET6
     return netlink.encode(
-        f"drop old connections to host port {name}",
+        f"drop old connections to host port {port.name}",
         nfct_msg(),
         _DELETE_CONNECTIONS,
         netlink.REQUEST | netlink.ACK,
@@ -211,25 +218,49 @@ def _masquerade(bridge: str, subnets: Sequence[Subnet], *, masquerade: bool) -> 
     return rules
 
 
-def _element(bridge: str, port: HostPort, type_: int, flags: int) -> Request:
-    verb = "map" if type_ == _NEW_ELEMENT else "free"
-    parts: list[tuple[str, netlink.Value]] = [("NFTA_SET_ELEM_KEY", _data(port.key()))]
-    if type_ == _NEW_ELEMENT:
-        parts.append(("NFTA_SET_ELEM_DATA", _data(port.value())))
+def _batch(elements: Iterable[Request]) -> list[Request]:
+    return [_frame(_BATCH_BEGIN), *elements, _frame(_BATCH_END)]
+
+
+@lru_cache(maxsize=8)
+def _adding(bridge: str, map_: str) -> Template:
+    key, value = _marks(map_)
+    parts = (("NFTA_SET_ELEM_KEY", _data(key)), ("NFTA_SET_ELEM_DATA", _data(value)))
+    flags = netlink.REQUEST | netlink.ACK | netlink.CREATE
+    return Template(_element(bridge, map_, parts, _NEW_ELEMENT, flags), key, value)
+
+
+@lru_cache(maxsize=8)
+def _removing(bridge: str, map_: str) -> Template:
+    key, _ = _marks(map_)
+    parts = (("NFTA_SET_ELEM_KEY", _data(key)),)
+    flags = netlink.REQUEST | netlink.ACK
+    return Template(_element(bridge, map_, parts, _DELETE_ELEMENT, flags), key)
+
+
+def _marks(map_: str) -> tuple[bytes, bytes]:
+    """Return what stands for key and value of an element in a template."""
+    address = 16 if map_.endswith("6") else 4
+    key = 8 + (address if map_.startswith("address_") else 0)
+    return b"\xa5" * key, b"\x5a" * (address + 4)
+
+
+def _element(bridge: str, map_: str, parts: netlink.Attributes, type_: int, flags: int) -> Request:
     attributes = (
         ("NFTA_SET_ELEM_LIST_TABLE", table_name(bridge)),
-        ("NFTA_SET_ELEM_LIST_SET", port.map),
+        ("NFTA_SET_ELEM_LIST_SET", map_),
         ("NFTA_SET_ELEM_LIST_ELEMENTS", [{"attrs": parts}]),
     )
-    what = f"{verb} host port {port.mapping.host_port}/{port.mapping.protocol}"
     message = nft_set_elem_list_msg()
-    return netlink.encode(what, message, type_, flags, attributes, {"nfgen_family": _INET})
+    fields = {"nfgen_family": _INET}
+    return netlink.encode("change a host port", message, type_, flags, attributes, fields)
 
 
 def _data(value: bytes) -> netlink.Value:
     return {"attrs": (("NFTA_DATA_VALUE", value),)}
 
 
+@lru_cache(maxsize=2)
 def _frame(type_: int) -> Request:
     what = "change nftables"
     return netlink.encode(what, nfgen_msg(), type_, netlink.REQUEST, (), {"res_id": _NFTABLES})

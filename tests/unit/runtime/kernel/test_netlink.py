@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from runtime.kernel import netlink
-from runtime.kernel.netlink import Netlink, Reply, Request
+from runtime.kernel.netlink import Netlink, Reply, Request, Template
 
 DUMP = netlink.REQUEST | netlink.DUMP
 CHANGE = netlink.REQUEST | netlink.ACK
@@ -64,3 +64,20 @@ def test_an_error_without_words_is_named_by_its_number() -> None:
 @given(st.binary(max_size=64))
 def test_malformed_attributes_end_the_reading(data: bytes) -> None:
     assert sum(4 + len(value) for _, value in netlink.attributes(data)) <= len(data)
+
+
+def test_a_template_is_the_message_with_other_values() -> None:
+    template = Template(set_link("mark12"), b"mark12")
+    filled = template.fill("change it", b"eth123")
+    assert filled.data == set_link("eth123").data
+    assert filled.what == "change it"
+
+
+def test_a_template_refuses_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="exactly once"):
+        Template(set_link("lo"), b"nowhere")
+    template = Template(set_link("mark12"), b"mark12")
+    with pytest.raises(ValueError, match="does not fit"):
+        template.fill("x", b"short")
+    with pytest.raises(ValueError, match="longer"):
+        template.fill("x", b"mark34", b"more")

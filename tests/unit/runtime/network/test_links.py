@@ -14,5 +14,5 @@ def test_a_hardware_address_follows_from_the_address() -> None:
 
 
 def test_every_message_says_what_it_does() -> None:
-    assert links.set_hairpin("fy0").what == "set hairpin mode on fy0"
+    assert links.plug_in("fy0", 3).what == "put fy0 on the bridge"
     assert links.add_address("eth0", 2, "fd00::2", 64).what == "add address fd00::2/64 to eth0"
