@@ -1,1 +1,4 @@
-"""One module for each gRPC service. Protobuf ends here and in `cri/convert`."""
+"""One module for each group of gRPC calls. Protobuf ends here and in `cri/convert`.
+
+A method checks its request, converts it, asks one Protocol of the runtime, converts the answer.
+"""

@@ -1,0 +1,165 @@
+"""Pods that run nowhere: records in memory that move as the contract says."""
+
+from dataclasses import replace
+
+from runtime.oci import ExecOutput
+from runtime.pods import (
+    ContainerConfig,
+    ContainerState,
+    ContainerStatus,
+    Filter,
+    PodContainer,
+    Sandbox,
+    SandboxConfig,
+    SandboxState,
+)
+from runtime.spec import ProcessUser, Resources
+from store.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
+
+HANDLERS = ("", "crun", "runc")
+
+
+def _labelled(labels: dict[str, str], wanted: dict[str, str]) -> bool:
+    return wanted.items() <= labels.items()
+
+
+class FakeSandboxes:
+    """Keeps sandboxes; `calls` lists what was asked, in order."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], Sandbox] = {}
+        self.calls: list[tuple[str, ...]] = []
+        self._made = 0
+
+    async def run(self, namespace: str, config: SandboxConfig, handler: str) -> str:
+        if handler not in HANDLERS:
+            raise InvalidArgumentError(f"runtime_handler: there is no handler {handler!r}")
+        self._made += 1
+        id_ = f"{self._made:064x}"[::-1]
+        self.calls.append(("run", id_))
+        self.kept[namespace, id_] = Sandbox(
+            namespace=namespace,
+            id=id_,
+            config=config,
+            handler=handler or "crun",
+            state=SandboxState.READY,
+            created_at=self._made,
+            addresses=("10.88.0.2",),
+        )
+        return id_
+
+    async def stop(self, namespace: str, id_: str) -> None:
+        self.calls.append(("stop", id_))
+        if (namespace, id_) in self.kept:
+            old = self.kept[namespace, id_]
+            self.kept[namespace, id_] = replace(old, state=SandboxState.NOTREADY, addresses=())
+
+    async def remove(self, namespace: str, id_: str) -> None:
+        self.calls.append(("remove", id_))
+        self.kept.pop((namespace, id_), None)
+
+    def get(self, namespace: str, id_: str) -> Sandbox:
+        found = self.list(namespace, Filter(id=id_))
+        if len(found) != 1:
+            raise NotFoundError(f"sandbox {id_} is not there")
+        return found[0]
+
+    def list(self, namespace: str, filter_: Filter) -> list[Sandbox]:
+        return [
+            sandbox
+            for (owner, _), sandbox in self.kept.items()
+            if owner == namespace
+            and sandbox.id.startswith(filter_.id)
+            and filter_.state in {"", sandbox.state.value}
+            and _labelled(dict(sandbox.config.labels), dict(filter_.labels))
+        ]
+
+
+class FakeContainers:
+    """Keeps containers of the sandboxes of `sandboxes`; `true`, `false` and `sleep` can be run."""
+
+    def __init__(self, sandboxes: FakeSandboxes) -> None:
+        self.kept: dict[tuple[str, str], ContainerStatus] = {}
+        self.calls: list[tuple[str, ...]] = []
+        self._sandboxes = sandboxes
+        self._made = 0
+
+    async def create(self, namespace: str, sandbox_id: str, config: ContainerConfig) -> str:
+        sandbox = self._sandboxes.get(namespace, sandbox_id)
+        if sandbox.state is not SandboxState.READY:
+            raise FailedPreconditionError(f"sandbox {sandbox.id} is not ready")
+        self._made += 1
+        id_ = f"c{self._made:063x}"[::-1]
+        container = PodContainer(
+            sandbox_id=sandbox.id,
+            config=config,
+            image_id=config.image.image,
+            image_ref=f"example.org/image@{config.image.image}",
+            image_name="example.org/image:latest",
+            log_path=f"{sandbox.config.log_directory}/{config.log_path}",
+            stop_signal=config.stop_signal or "SIGTERM",
+            user=ProcessUser(),
+            resources=config.resources,
+        )
+        self.kept[namespace, id_] = ContainerStatus(
+            id=id_, container=container, state=ContainerState.CREATED, created_at=self._made
+        )
+        return id_
+
+    async def start(self, namespace: str, id_: str) -> None:
+        status = self.get(namespace, id_)
+        if status.state is not ContainerState.CREATED:
+            raise FailedPreconditionError(f"container {id_} is {status.state.value}")
+        self._put(namespace, replace(status, state=ContainerState.RUNNING, started_at=1, pid=42))
+
+    async def stop(self, namespace: str, id_: str, grace: float) -> None:
+        self.calls.append(("stop", id_, f"{grace:g}"))
+        if status := self.kept.get((namespace, id_)):
+            stopped = replace(status, state=ContainerState.EXITED, finished_at=2, exit_code=137)
+            self._put(namespace, stopped)
+
+    async def remove(self, namespace: str, id_: str) -> None:
+        self.calls.append(("remove", id_))
+        self.kept.pop((namespace, id_), None)
+
+    async def exec_sync(
+        self, namespace: str, id_: str, argv: tuple[str, ...], timeout: float
+    ) -> ExecOutput:
+        if self.get(namespace, id_).state is not ContainerState.RUNNING:
+            raise FailedPreconditionError(f"container {id_} does not run")
+        if argv[0] == "sleep" and timeout:
+            raise DeadlineExceededError(f"{argv[0]} took longer than {timeout:g} s")
+        return ExecOutput(stdout=b" ".join(a.encode() for a in argv), stderr=b"", exit_code=3)
+
+    async def update(self, namespace: str, id_: str, resources: Resources) -> None:
+        status = self.get(namespace, id_)
+        container = replace(status.container, resources=resources)
+        self._put(namespace, replace(status, container=container))
+
+    async def reopen_log(self, namespace: str, id_: str) -> None:
+        self.calls.append(("reopen_log", self.get(namespace, id_).id))
+
+    def get(self, namespace: str, id_: str) -> ContainerStatus:
+        found = self.list(namespace, Filter(id=id_))
+        if len(found) != 1:
+            raise NotFoundError(f"container {id_} is not there")
+        return found[0]
+
+    def list(self, namespace: str, filter_: Filter) -> list[ContainerStatus]:
+        return [
+            status
+            for (owner, _), status in self.kept.items()
+            if owner == namespace
+            and status.id.startswith(filter_.id)
+            and status.container.sandbox_id.startswith(filter_.sandbox_id)
+            and filter_.state in {"", status.state.value}
+            and _labelled(dict(status.container.config.labels), dict(filter_.labels))
+        ]
+
+    def _put(self, namespace: str, status: ContainerStatus) -> None:
+        self.kept[namespace, status.id] = status
