@@ -6,10 +6,12 @@ and neither fills a pool nor stops the daemon from ending.
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, Generic, TypeVar, cast
 
 from runtime import operations
 
@@ -54,56 +56,83 @@ class _Threads:
 
 
 _threads = _Threads()
-_abandoned: set[str] = set()
+
+
+class _Call(Generic[T]):
+    """One call on its way; `done` is set on its thread."""
+
+    def __init__(self, name: str, call: Callable[[], T]) -> None:
+        self.name = name
+        self.done = False
+        self.result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._call = call
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self) -> None:
+        try:
+            value = self._call()
+        except BaseException as error:  # noqa: BLE001 - carried to the caller
+            self._deliver(partial(self._fail, error))
+        else:
+            self._deliver(partial(self._succeed, value))
+
+    def _deliver(self, deliver: Callable[[], None]) -> None:
+        self.done = True
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            self._loop.call_soon_threadsafe(deliver)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.result.cancelled():
+            self.result.set_exception(error)
+
+    def _succeed(self, value: T) -> None:
+        if not self.result.cancelled():
+            self.result.set_result(value)
+
+
+_abandoned: list[_Call[object]] = []
 
 
 async def run(stage: str, subject: str, call: Callable[[], T]) -> T:
     """Return what `call` returns, run on a thread, as stage `stage` of the current operation.
 
-    When the caller is cancelled the call goes on alone, and is listed by `stuck` until it ends.
+    When the caller is cancelled the call goes on alone, and is listed by `stuck` until it ends: so
+    it must only look, not change what the caller would undo.
     """
-    operations.stage(stage, subject)
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-    name = f"{stage}: {subject}"
-
-    def job() -> None:
-        try:
-            value = call()
-        except BaseException as error:  # noqa: BLE001 - carried to the caller
-            _deliver(loop, result, name, error, None)
-        else:
-            _deliver(loop, result, name, None, value)
-
-    _threads.submit(job)
+    started = _start(stage, subject, call)
     try:
-        return await result
+        return await started.result
     except asyncio.CancelledError:
-        _abandoned.add(name)
+        _abandoned.append(cast("_Call[object]", started))
         raise
 
 
-def _deliver(
-    loop: asyncio.AbstractEventLoop,
-    result: "asyncio.Future[T]",
-    name: str,
-    error: BaseException | None,
-    value: T | None,
-) -> None:
-    def set_result() -> None:
-        if result.cancelled():
-            _abandoned.discard(name)
-        elif error is not None:
-            result.set_exception(error)
-        else:
-            result.set_result(value)  # type: ignore[arg-type]  # None only where T is None
+async def change(stage: str, subject: str, call: Callable[[], T]) -> T:
+    """Like `run`, for a call that changes something: cancellation waits for its end.
 
-    try:
-        loop.call_soon_threadsafe(set_result)
-    except RuntimeError:
-        return  # the loop has ended; nobody waits
+    So what undoes it never runs beside it. It must not be one that may hang for ever.
+    """
+    result = _start(stage, subject, call).result
+    cancelled: asyncio.CancelledError | None = None
+    while not result.done():
+        try:
+            await asyncio.wait([result])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        result.exception()
+        raise cancelled
+    return result.result()
+
+
+def _start(stage: str, subject: str, call: Callable[[], T]) -> _Call[T]:
+    operations.stage(stage, subject)
+    started = _Call(f"{stage}: {subject}", call)
+    _threads.submit(started)
+    return started
 
 
 def stuck() -> tuple[str, ...]:
     """Return the calls nobody waits for any more that have not come back."""
-    return tuple(sorted(_abandoned))
+    _abandoned[:] = [call for call in _abandoned if not call.done]
+    return tuple(sorted(call.name for call in _abandoned))

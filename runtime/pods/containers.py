@@ -186,6 +186,7 @@ class ContainerService:
             operations.stage("record", id_[:12])
             # The sandbox may have been stopped while this was prepared.
             self._usable(sandbox.namespace, sandbox.id)
+            undo.push("forget the container", self._forget, sandbox.namespace, id_)
             self._members.add(
                 sandbox.namespace,
                 id_,
@@ -200,15 +201,12 @@ class ContainerService:
                 ),
                 plan.pod,
             )
-            undo.push("forget the container", self._forget, sandbox.namespace, id_)
             await self._node.tasks.create(plan.task)
             undo.keep()
         return id_
 
     def _forget(self, namespace: str, id_: str) -> None:
-        member = self._find(namespace, id_)
-        if member is not None:
-            self._members.delete(member)
+        self._members.forget(namespace, id_)
 
     async def _stop(self, member: Member, grace: float) -> None:
         task = self._node.tasks.find(member.namespace, member.id)

@@ -66,22 +66,22 @@ class SandboxMaker:
 
     async def make(self, sandbox: Sandbox) -> None:
         """Make the directory, its files, the shared memory mount and the namespaces."""
-        await blocking.run("namespaces", sandbox.id[:12], lambda: self._make(sandbox))
+        await blocking.change("namespaces", sandbox.id[:12], lambda: self._make(sandbox))
 
     async def unpin(self, sandbox: Sandbox) -> None:
         """Let go of the namespaces and the shared memory; idempotent."""
-        await blocking.run(
+        await blocking.change(
             "unpin namespaces", sandbox.id[:12], lambda: self._unpin(self._files(sandbox))
         )
 
     async def remove(self, sandbox: Sandbox) -> None:
         """Remove all that is left on disk, and a cgroup that ferry chose itself; idempotent."""
-        await blocking.run("remove files", sandbox.id[:12], lambda: self._remove(sandbox))
+        await blocking.change("remove files", sandbox.id[:12], lambda: self._remove(sandbox))
 
     async def sweep(self, namespace: str, id_: str) -> None:
         """Remove the files of a sandbox that has no record."""
         files = self._node.layout.sandbox(namespace, id_)
-        await blocking.run("sweep", id_[:12], lambda: self._clear(files))
+        await blocking.change("sweep", id_[:12], lambda: self._clear(files))
 
     def _files(self, sandbox: Sandbox) -> SandboxFiles:
         return self._node.layout.sandbox(sandbox.namespace, sandbox.id)

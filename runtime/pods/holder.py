@@ -76,7 +76,7 @@ class PidHolders:
         bundle = self._node.layout.sandbox(sandbox.namespace, sandbox.id).directory / "holder"
         cgroups_path = self._node.cgroup_paths.container(sandbox.cgroup, sandbox.id)
         spec = self._spec(sandbox, self._node.holder, cgroups_path)
-        await blocking.run(
+        await blocking.change(
             "holder", sandbox.id[:12], lambda: _write(bundle, msgspec.json.encode(spec))
         )
         await self._node.tasks.create(

@@ -86,6 +86,14 @@ class MemberTable:
         if not siblings:
             self._by_sandbox.pop((member.namespace, member.pod.sandbox_id), None)
 
+    def forget(self, namespace: str, id_: str) -> None:
+        """Forget a container of which perhaps only the record on disk exists."""
+        member = self._all.get((namespace, id_))
+        if member is not None:
+            self.delete(member)
+        else:
+            self._records.delete(namespace, id_)
+
     def get(self, namespace: str, id_: str) -> Member:
         """Return a container by id or unique prefix, or raise NotFoundError."""
         return self._all[namespace, full_id(self._all, namespace, id_, "container")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -57,14 +58,22 @@ class _Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Findings:
-    user: ProcessUser
-    volumes: tuple[MountRequest, ...]
+class _Host:
+    """What the node has of what the request names."""
+
     sources: Mapping[str, Path]
     devices: Mapping[str, tuple[DeviceNode, ...]]
     host_devices: tuple[DeviceNode, ...]
     seccomp: Mapping[str, Json] | None
     log_path: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inside:
+    """What the image's files say, and the volumes made for it."""
+
+    user: ProcessUser
+    volumes: tuple[MountRequest, ...]
 
 
 class Planner:
@@ -89,13 +98,16 @@ class Planner:
         case = _Case(sandbox, id_, config, image)
         stop_signal = signals.effective(config.stop_signal, image.config.stop_signal)
         paths = await self._paths(sandbox, config)
-        files = await self._rootfs.make(sandbox.namespace, id_, image, undo)
-        found = await blocking.run("resolve", id_[:12], lambda: _look(case, files))
+        # Paths of the node may hang, so they are looked at before anything is made.
+        host = await blocking.run("look at paths", id_[:12], partial(_look, case))
+        files, inside = await self._rootfs.make(
+            sandbox.namespace, id_, image, undo, partial(_enter, case)
+        )
         cgroups_path = self._node.cgroup_paths.container(sandbox.cgroup, id_)
-        spec = build(self._request(case, paths, found, cgroups_path))
+        spec = build(self._request(case, paths, (host, inside), cgroups_path))
         files.config.write_bytes(msgspec.json.encode(spec))
         return Plan(
-            pod=_pod(case, found, stop_signal),
+            pod=_pod(case, (host, inside), stop_signal),
             task=TaskRequest(
                 namespace=sandbox.namespace,
                 id=id_,
@@ -103,7 +115,7 @@ class Planner:
                 handler=sandbox.handler,
                 bundle=files.bundle,
                 cgroup=self._node.cgroup_paths.directory(cgroups_path),
-                log_path=found.log_path,
+                log_path=host.log_path,
                 terminal=config.tty,
                 stdin=config.stdin,
                 stdin_once=config.stdin_once,
@@ -147,9 +159,11 @@ class Planner:
         return Path(f"/proc/{task.process.pid}/ns/pid")
 
     def _request(
-        self, case: _Case, paths: SandboxPaths, found: _Findings, cgroups_path: str
+        self, case: _Case, paths: SandboxPaths, found: tuple[_Host, _Inside], cgroups_path: str
     ) -> SpecRequest:
         sandbox, config = case.sandbox, case.config
+        host, inside = found
+        volumes = {mount.container_path: Path(mount.host_path) for mount in inside.volumes}
         return SpecRequest(
             container_id=case.id,
             container_name=config.metadata.name,
@@ -160,19 +174,19 @@ class Planner:
             env=config.env,
             terminal=config.tty,
             hostname=hostname(sandbox),
-            user=found.user,
-            mounts=(*found.volumes, *config.mounts),
-            sources=found.sources,
+            user=inside.user,
+            mounts=(*inside.volumes, *config.mounts),
+            sources={**volumes, **host.sources},
             device_requests=config.devices,
-            devices=found.devices,
-            host_devices=found.host_devices,
+            devices=host.devices,
+            host_devices=host.host_devices,
             resources=config.resources,
             security=config.security,
             sandbox=paths,
             sandbox_modes=sandbox.config.security.namespaces,
             annotations=self._annotations(case),
             cgroups_path=cgroups_path,
-            seccomp_profile=found.seccomp,
+            seccomp_profile=host.seccomp,
             host=self._node.host,
         )
 
@@ -182,26 +196,33 @@ class Planner:
         return select(asked, allowed)
 
 
-def _look(case: _Case, files: ContainerFiles) -> _Findings:
-    """Look at the file systems: the image's and the host's. Blocking, may hang."""
+def _look(case: _Case) -> _Host:
+    """Look at the node's file systems. Blocking, may hang."""
     config = case.config
-    made = volumes(case.image, config.mounts, files)
+    privileged = config.security.privileged
+    return _Host(
+        sources=resolve(config.mounts),
+        devices={device.host_path: scan(device.host_path) for device in config.devices},
+        host_devices=host_devices() if privileged else (),
+        seccomp=_localhost(config.security.seccomp, privileged=privileged),
+        log_path=log_file(case.sandbox.config.log_directory, config.log_path),
+    )
+
+
+def _enter(case: _Case, files: ContainerFiles) -> _Inside:
+    """Look at the image's files, and make what the container wants of them. Blocking."""
+    config = case.config
     directory = config.working_dir or case.image.config.working_dir
     if directory:
         ensure_directory_in_root(files.rootfs, directory)
-    return _Findings(
+    return _Inside(
         user=resolve_user(
             case.image.config.user,
             config.security,
             read_account_file(files.rootfs, "/etc/passwd"),
             read_account_file(files.rootfs, "/etc/group"),
         ),
-        volumes=made,
-        sources=resolve((*made, *config.mounts)),
-        devices={device.host_path: scan(device.host_path) for device in config.devices},
-        host_devices=host_devices() if config.security.privileged else (),
-        seccomp=_localhost(config.security.seccomp, privileged=config.security.privileged),
-        log_path=log_file(case.sandbox.config.log_directory, config.log_path),
+        volumes=volumes(case.image, config.mounts, files),
     )
 
 
@@ -211,16 +232,17 @@ def _localhost(profile: Profile | None, *, privileged: bool) -> Mapping[str, Jso
     return read_profile(profile.localhost)
 
 
-def _pod(case: _Case, found: _Findings, stop_signal: str) -> PodContainer:
+def _pod(case: _Case, found: tuple[_Host, _Inside], stop_signal: str) -> PodContainer:
     config, image = case.config, case.image
+    host, inside = found
     return PodContainer(
         sandbox_id=case.sandbox.id,
         config=config,
         image_id=image.id,
         image_ref=next(iter(image.repo_digests), image.id),
         image_name=config.image.user_specified or next(iter(image.repo_tags), image.id),
-        log_path=str(found.log_path or ""),
+        log_path=str(host.log_path or ""),
         stop_signal=stop_signal,
-        user=found.user,
+        user=inside.user,
         resources=config.resources,
     )

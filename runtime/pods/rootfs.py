@@ -6,9 +6,10 @@ Directories that the image declares as VOLUME live beside it, filled with what t
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from runtime import blocking
 from runtime.pods.layout import ContainerFiles
@@ -22,6 +23,8 @@ from store.errors import DataLossError, InvalidArgumentError, NotFoundError
 from store.images import UnpackedImage
 from store.snapshots import Mount
 
+T = TypeVar("T")
+
 _VOLUME_LIMIT: Final = 64
 
 
@@ -32,15 +35,24 @@ class RootFilesystems:
         self._node = node
 
     async def make(
-        self, namespace: str, id_: str, image: UnpackedImage, undo: Rollback
-    ) -> ContainerFiles:
-        """Make the bundle directory and mount the root filesystem in it."""
+        self,
+        namespace: str,
+        id_: str,
+        image: UnpackedImage,
+        undo: Rollback,
+        enter: Callable[[ContainerFiles], T],
+    ) -> tuple[ContainerFiles, T]:
+        """Make the bundle directory, mount the root filesystem in it, and `enter` it.
+
+        Returns:
+            The files, and what `enter` returned; it runs on the thread that mounted.
+        """
         files = self._node.layout.container(namespace, id_)
         undo.push("remove the snapshot", self.remove_snapshot, namespace, id_)
         mounts = await self._node.snapshotter.prepare(namespace, id_, image.chain_id or None)
         undo.push("remove the bundle", self.remove_files, namespace, id_)
-        await blocking.run("mount", id_[:12], lambda: self._mount(files, mounts))
-        return files
+        mount = partial(self._mount, files, mounts, enter)
+        return files, await blocking.change("mount", id_[:12], mount)
 
     async def remove(self, namespace: str, id_: str) -> None:
         """Unmount and remove bundle, volumes and snapshot; idempotent."""
@@ -50,17 +62,20 @@ class RootFilesystems:
     async def remove_files(self, namespace: str, id_: str) -> None:
         """Unmount the root filesystem and remove bundle and volumes; idempotent."""
         files = self._node.layout.container(namespace, id_)
-        await blocking.run("remove files", id_[:12], lambda: self._remove(files))
+        await blocking.change("remove files", id_[:12], lambda: self._remove(files))
 
     async def remove_snapshot(self, namespace: str, id_: str) -> None:
         """Remove the container's own layer; idempotent."""
         with contextlib.suppress(NotFoundError):
             await self._node.snapshotter.remove(namespace, id_)
 
-    def _mount(self, files: ContainerFiles, mounts: Iterable[Mount]) -> None:
+    def _mount(
+        self, files: ContainerFiles, mounts: Iterable[Mount], enter: Callable[[ContainerFiles], T]
+    ) -> T:
         files.rootfs.mkdir(parents=True, mode=0o755)
         for mount in mounts:
             self._node.mounts.mount(mount, files.rootfs)
+        return enter(files)
 
     def _remove(self, files: ContainerFiles) -> None:
         self._node.mounts.unmount(files.rootfs)

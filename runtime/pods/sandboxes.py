@@ -163,8 +163,8 @@ class SandboxService:
         cgroup = self._node.cgroup_paths.sandbox(config.cgroup_parent, sandbox.id)
         sandbox = replace(sandbox, cgroup=cgroup)
         async with Rollback() as undo:
-            self._table.put(sandbox)
             undo.push("forget the sandbox", self._forget, sandbox, undo)
+            self._table.put(sandbox)
             undo.push("remove its files", self._maker.remove, sandbox)
             await self._maker.make(sandbox)
             addresses = await self._connect(sandbox, undo)

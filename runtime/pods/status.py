@@ -1,5 +1,7 @@
 """What CRI shows of a container, derived from its record and its task."""
 
+from dataclasses import replace
+
 from runtime.pods import ContainerState, ContainerStatus, PodContainer
 from runtime.tasks import State, Task
 
@@ -28,6 +30,8 @@ def reason(task: Task) -> str:
 
 def status(id_: str, created_at: int, container: PodContainer, task: Task) -> ContainerStatus:
     """Return the whole status; `started_at` is set in every state but CREATED."""
+    if container.damage:
+        task = replace(task, state=State.UNKNOWN, message=container.damage)
     ended = task.state is State.STOPPED
     return ContainerStatus(
         id=id_,
