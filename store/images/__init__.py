@@ -147,7 +147,7 @@ class Unpacker(Protocol):
         """Apply the layer in `blob`, which may still be growing, to the existing `target`.
 
         Whatever a failure or a cancellation leaves in `target` is the caller's to remove. The
-        blob's file may be renamed while it is read.
+        blob's file is opened before anything is awaited: it is renamed once it is complete.
 
         Raises:
             InvalidArgumentError: the media type is not a layer's.

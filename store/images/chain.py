@@ -9,13 +9,20 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from store.content import Descriptor
 from store.digest import Digest
-from store.errors import AlreadyExistsError, DataLossError, Error, NotFoundError
+from store.errors import (
+    AlreadyExistsError,
+    DataLossError,
+    Error,
+    NotFoundError,
+    ResourceExhaustedError,
+)
 from store.images import Progress, Report, Unpacked, Unpacker
 from store.images.connect import Remote
 from store.images.details import Details
@@ -102,8 +109,13 @@ class Chain:
 
     async def _layer(self, index: int) -> None:
         """Have the layer's snapshot committed, by ourselves or by a pull that is ahead of us."""
-        chain_id = self._details.chain_ids[index]
         download = self._downloads[self._details.manifest.layers[index].digest]
+        with _naming(download.blob):
+            await self._have(index, download)
+        self._there[index].set()
+
+    async def _have(self, index: int, download: "_Download") -> None:
+        chain_id = self._details.chain_ids[index]
         async with self._workshop.locks.hold((self._workshop.namespace, chain_id)):
             while not await self._exists(chain_id):
                 growth = download.growth
@@ -112,7 +124,6 @@ class Chain:
                 except DataLossError:
                     if not await download.again(growth):
                         raise
-        self._there[index].set()
 
     async def _make(self, index: int, growth: Growth) -> None:
         """Unpack into a new snapshot and commit it; whatever fails, no snapshot is left."""
@@ -161,11 +172,7 @@ class Chain:
     def _check(self, index: int, unpacked: Unpacked) -> None:
         expected = self._details.config.diff_ids[index]
         if unpacked.diff_id != expected:
-            layer = self._details.manifest.layers[index]
-            raise DataLossError(
-                f"cannot use layer {layer.digest}: it unpacks to {unpacked.diff_id}, "
-                f"the config promises {expected}"
-            )
+            raise DataLossError(f"it unpacks to {unpacked.diff_id}, the config promises {expected}")
 
     async def _below(self, index: int) -> tuple[Path, ...]:
         """Wait for the layers below, and return their directories."""
@@ -180,7 +187,7 @@ class _Download:
     """One blob of the image; several layers may be made of it. `growth` is the current attempt."""
 
     def __init__(self, blob: Descriptor, workshop: Workshop, group: asyncio.TaskGroup) -> None:
-        self._blob = blob
+        self.blob = blob
         self._workshop = workshop
         self._group = group
         self.growth = self._start(fresh=False)
@@ -188,8 +195,8 @@ class _Download:
     def _start(self, *, fresh: bool) -> Growth:
         growth = Growth()
         self._group.create_task(
-            self._workshop.fetcher.blob(self._blob, growth, fresh=fresh),
-            name=f"fetch {self._blob.digest}",
+            self._workshop.fetcher.blob(self.blob, growth, fresh=fresh),
+            name=f"fetch {self.blob.digest}",
         )
         return growth
 
@@ -204,10 +211,19 @@ class _Download:
         if growth is not self.growth:
             return True
         lied = isinstance(error, DataLossError)
-        if not growth.kept and not (lied and self._workshop.remote.distrust(self._blob.digest)):
+        if not growth.kept and not (lied and self._workshop.remote.distrust(self.blob.digest)):
             return False
         self.growth = self._start(fresh=True)
         return True
+
+
+@contextlib.contextmanager
+def _naming(layer: Descriptor) -> Iterator[None]:
+    """Let errors about a layer's content say which one it is."""
+    try:
+        yield
+    except (DataLossError, ResourceExhaustedError) as error:
+        raise type(error)(f"cannot use layer {layer.digest}: {error}") from error
 
 
 def _first(group: BaseExceptionGroup[Error]) -> Error:

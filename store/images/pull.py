@@ -12,7 +12,6 @@ from typing import Final
 
 from store.content import ContentStore
 from store.digest import Digest
-from store.errors import UnavailableError
 from store.files import sync_filesystem
 from store.images import Credentials, Progress, Report, Unpacker, details
 from store.images.chain import Chain, Workshop
@@ -29,8 +28,6 @@ from store.threads import in_thread
 GC_CONTENT: Final = "containerd.io/gc.ref.content"
 GC_SNAPSHOT: Final = "containerd.io/gc.ref.snapshot"
 SOURCE: Final = "containerd.io/distribution.source"
-UNAVAILABLE: Final = "RegistryUnavailable"
-"""How the text of an error begins that the kubelet shows as its own reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +63,15 @@ class Puller:
         """
         async with self._stores.protection.lease(namespace) as lease:
             report(Progress(stage="resolve", item=str(reference)))
-            with _named_unavailable():
-                async with self._connector.connect(reference, credentials) as remote:
-                    task = Task(
-                        namespace=namespace,
-                        remote=remote,
-                        lease=lease,
-                        source={f"{SOURCE}.{reference.domain}": reference.path},
-                        report=report,
-                    )
-                    found = await self._fetch(task)
+            async with self._connector.connect(reference, credentials) as remote:
+                task = Task(
+                    namespace=namespace,
+                    remote=remote,
+                    lease=lease,
+                    source={f"{SOURCE}.{reference.domain}": reference.path},
+                    report=report,
+                )
+                found = await self._fetch(task)
             report(Progress(stage="publish", item=str(reference)))
             yield found
 
@@ -122,12 +118,3 @@ def gc_labels(found: Details, snapshotter: str) -> Iterator[tuple[Digest, Mappin
     yield found.path[-1].digest, references
     if found.chain_id:
         yield found.id, {f"{GC_SNAPSHOT}.{snapshotter}": found.chain_id}
-
-
-@contextlib.contextmanager
-def _named_unavailable() -> Iterator[None]:
-    """Let the text of an UnavailableError say that it is the registry that does not answer."""
-    try:
-        yield
-    except UnavailableError as error:
-        raise UnavailableError(f"{UNAVAILABLE}: {error}") from error

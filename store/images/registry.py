@@ -39,6 +39,9 @@ T = TypeVar("T")
 PROGRESS: Final = 1024 * 1024
 """Attempts that brought this many bytes together earn a transfer new attempts."""
 
+UNAVAILABLE: Final = "RegistryUnavailable"
+"""How the text of an error begins that the kubelet shows as a reason of its own."""
+
 _ACCEPT: Final = ", ".join(sorted(manifests.INDEXES | manifests.MANIFESTS))
 _ELSEWHERE_UNTOUCHED: Final = (NotFoundError, PermissionDeniedError, UnavailableError)
 _ELSEWHERE: Final = (*_ELSEWHERE_UNTOUCHED, DataLossError)
@@ -285,6 +288,8 @@ def _failure(what: str, needs: Capability, failures: list[tuple[RegistryHost, Er
     text = f"{what}: " + "; ".join(f"{host.base}: {error}" for host, error in failures)
     last = failures[-1][1]
     if isinstance(last, TransientError):
-        return TransientError(text)
+        return TransientError(f"{UNAVAILABLE}: {text}")
+    if isinstance(last, UnavailableError):
+        return UnavailableError(f"{UNAVAILABLE}: {text}")
     kind = next(kind for kind in _ELSEWHERE if isinstance(last, kind))
     return kind(text)

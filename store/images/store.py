@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from store.content import Descriptor
-from store.digest import Digest
 from store.errors import FailedPreconditionError
 from store.images import (
     Credentials,
@@ -147,11 +146,6 @@ class Images:
     def namespaces(self) -> frozenset[str]:
         """Return the namespaces that have images or are configured."""
         return self._setting.namespaces | {namespace for namespace, _, _ in self._records.walk()}
-
-    def roots(self) -> Iterator[tuple[str, Digest]]:
-        """Yield (namespace, digest) of what names refer to, for the collector to start from."""
-        for namespace, _, image in self._records.walk():
-            yield namespace, image.target.digest
 
     async def _recover(self) -> None:
         found = await self._recovery.images(self._records)

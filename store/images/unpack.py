@@ -10,11 +10,13 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from store import errors
+from store.files import explained
 from store.images import Consumed, Follow, Unfinished, Unpacked
 from store.images import unpack_messages as messages
 from store.images.layers import Limits, completion
@@ -56,16 +58,14 @@ class WorkerUnpacker:
         self, *, blob: Path, follow: Follow, media_type: str, target: Path, report: Consumed
     ) -> Unpacked:
         """Apply the layer in `blob` to `target`; see `Unpacker`."""
-        # A slot is for a layer that has something to work on.
-        size, complete = await follow()
-        first = messages.Available(size, complete=complete)
-        async with self._slots:
-            try:
+        with _opened(blob) as fd:
+            # A slot is for a layer that has something to work on.
+            size, complete = await follow()
+            first = messages.Available(size, complete=complete)
+            async with self._slots:
                 with self._worker.busy():
-                    job = await self._start(blob, media_type, target)
+                    job = await self._start(fd, media_type, target)
                     return await _Conversation(job, report, self._limits).result(first, follow)
-            except errors.Error as error:
-                raise type(error)(f"{error} (layer {blob.name})") from error
 
     async def complete(
         self, unfinished: Unfinished, *, target: Path, lowers: tuple[Path, ...]
@@ -74,27 +74,28 @@ class WorkerUnpacker:
         if unfinished.opaque or unfinished.links or (unfinished.implied and lowers):
             await asyncio.to_thread(completion.complete, unfinished, target, lowers)
 
-    async def _start(self, blob: Path, media_type: str, target: Path) -> socket.socket:
+    async def _start(self, blob: int, media_type: str, target: Path) -> socket.socket:
         """Return the socket of a new job."""
         request = messages.encode(messages.Unpack(media_type, self._limits))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        fds: list[int] = []
         try:
-            with theirs:
-                fds.append(os.open(blob, os.O_RDONLY | os.O_CLOEXEC))
-                fds.append(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-                await self._worker.submit(request, [theirs.fileno(), *fds])
-        except OSError as error:
-            ours.close()
-            raise errors.Error(f"cannot unpack {blob} to {target}: {error.strerror}") from error
+            with theirs, _opened(target, os.O_DIRECTORY) as directory:
+                await self._worker.submit(request, [theirs.fileno(), blob, directory])
         except BaseException:
             ours.close()
             raise
-        finally:
-            for fd in fds:
-                os.close(fd)
         ours.settimeout(0)
         return ours
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int = 0) -> Iterator[int]:
+    with explained(f"open {path}"):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 class _Conversation:
