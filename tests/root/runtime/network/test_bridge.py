@@ -1,5 +1,6 @@
 """The bridge network on the running kernel, with real sockets at both ends."""
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator
@@ -369,3 +370,46 @@ def test_sockets_close_with_the_wires() -> None:
     assert descriptors() == before
     with pytest.raises(OSError, match="no interface"):
         socket.if_nametoindex(CONFIG.name)
+
+
+async def test_elements_sent_are_those_of_the_script(tmp_path: Path) -> None:
+    config = replace(CONFIG, subnets=("10.99.0.0/24", "fd00:99::/64"))
+    mappings = [
+        PortMapping(protocol=protocol, container_port=80, host_port=port, host_ip=host_ip)
+        for port, protocol in enumerate(("tcp", "udp", "sctp"), start=7000)
+        for host_ip in ("127.0.0.1", "192.0.2.1", "2001:db8::1")
+    ]
+    mappings += [
+        PortMapping(protocol=protocol, container_port=65535, host_port=8000)
+        for protocol in ("TCP", "UDP", "SCTP")
+    ]
+    async with node(tmp_path / "pods", config) as pods:
+        await pods.attach("a", *mappings)
+        sent = tables()
+        network = await pods.restart()
+        await network.recover({"a"})
+        assert sorted(tables().split()) == sorted(sent.split())
+        assert "127.0.0.1 . sctp . 7002 : 10.99.0.2 . 80" in sent
+        assert "2001:db8::1 . udp . 7001 : fd00:99::2 . 80" in sent
+        assert "tcp . 8000 : fd00:99::2 . 65535" in sent
+        await network.detach("a")
+        assert "10.99.0.2" not in tables()
+        assert "fd00:99::2" not in tables()
+
+
+async def test_many_pods_at_once(pods: Node) -> None:
+    before = links(), tables()
+    names = [f"pod{number}" for number in range(40)]
+    async with asyncio.TaskGroup() as group:
+        attached = [
+            group.create_task(pods.attach(name, tcp(1000 + number)))
+            for number, name in enumerate(names)
+        ]
+    assert len({task.result().addresses for task in attached}) == len(names)
+    with listening(pods.netns(names[-1]), 80) as server:
+        assert reach(None, server, "127.0.0.1", 1039) == GATEWAY
+    async with asyncio.TaskGroup() as group:
+        for name in names:
+            group.create_task(pods.network.detach(name))
+    await until(lambda: links() == before[0])
+    assert tables() == before[1]
