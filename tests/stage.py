@@ -1,5 +1,7 @@
 """What tests of containers stand on: a runtime, a monitor, and bundles, real or not."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,3 +91,16 @@ class Stage:
     def members(self, id_: str) -> list[int]:
         """Return the processes in a container's cgroup."""
         return self.cgroups.pids(f"/ferry-test/{id_}")
+
+
+def opener(stage: Stage) -> Callable[[], AbstractAsyncContextManager[TaskService]]:
+    """Return what opens and recovers a task service, each time over the same records."""
+    records: MemoryRecords[Task] = MemoryRecords("task")
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[TaskService]:
+        async with stage.service(records) as service:
+            await service.recover()
+            yield service
+
+    return opened

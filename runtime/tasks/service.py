@@ -124,12 +124,12 @@ class TaskService:
             if task.failure:
                 raise FailedPreconditionError(task.failure)
             states.to(task, State.RUNNING)
+            now = self._parts.now()
             try:
                 await self._let_go(task, live)
             except Error as error:
                 await self._keeper.fail(task, str(error))
                 raise FailedPreconditionError(str(error)) from error
-            now = self._parts.now()
             return self._ledger.move(task, lambda old: states.running(old, now))
 
     async def _let_go(self, task: Task, live: Live) -> None:

@@ -59,11 +59,11 @@ def failed(task: Task, why: str, at: int) -> Task:
 
 
 def exited(task: Task, ended: Exit) -> Task:
-    """Its first process ended, and how is known."""
+    """Its first process ended, and how is known; a file's time may lag a tick behind ours."""
     return replace(
         to(task, State.STOPPED),
         exit_code=ended.code,
-        exited_at=ended.at,
+        exited_at=max(ended.at, task.started_at),
         oom_killed=ended.oom,
         message="",
     )
