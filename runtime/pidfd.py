@@ -42,6 +42,11 @@ def stat_fields(pid: int) -> list[bytes] | None:
     return data.rpartition(b")")[2].split()
 
 
+def shell_code(code: int) -> int:
+    """Return an exit code as shells and CRI know it: 128 and the signal instead of negative."""
+    return code if code >= 0 else 128 - code
+
+
 def open_pidfd(process: ProcessId) -> int | None:
     """Return a pidfd of exactly this process, which the caller closes; None if it is gone."""
     return open_process(process.pid, process.started)
@@ -87,7 +92,7 @@ class Process:
         await asyncio.shield(self._end)
         return self._code
 
-    def when_ended(self, callback: Callable[[], None]) -> None:
+    def when_ended(self, callback: Callable[[], object]) -> None:
         """Call back once it has ended; never after `close`."""
         self._end.add_done_callback(lambda end: None if end.cancelled() else callback())
 
@@ -113,6 +118,20 @@ class Process:
     def __repr__(self) -> str:
         state = "running" if self.running else f"ended {self._code}"
         return f"<Process {self.pid} {state}>"
+
+
+def own_child(pid: int) -> Process:
+    """Return a watch on a child nobody has reaped yet, so that the number is still its own.
+
+    Raises:
+        OSError: it cannot be watched; it has been killed.
+    """
+    try:
+        return Process(pid, os.pidfd_open(pid))
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def adopt(process: ProcessId) -> Process | None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runtime.capture import Streams
-from runtime.pidfd import Process
+from runtime.pidfd import Process, own_child
 from runtime.rollback import finish
 from store.errors import (
     DeadlineExceededError,
@@ -69,10 +69,8 @@ def spawn(
         except (OSError, ValueError) as error:
             raise Error(f"cannot start {argv[0]}: {error}") from error
     try:
-        return Process(pid, os.pidfd_open(pid))
+        return own_child(pid)
     except OSError as error:
-        os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-        os.waitpid(pid, 0)
         raise Error(f"cannot watch {argv[0]}: {error}") from error
 
 

@@ -36,6 +36,7 @@ RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _OPEN_TREE: Final = 428
 _MOVE_MOUNT: Final = 429
 _OPENAT2: Final = 437
@@ -52,6 +53,7 @@ _libc.mount.argtypes = (
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
+_libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 _libc.syscall.restype = ctypes.c_long
 
 
@@ -138,6 +140,12 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kind: int) -> None:
     """Move the calling thread, and it alone, into a namespace of a given kind."""
     _check(_libc.setns(descriptor, kind), "setns", f"fd {descriptor}")
+
+
+def become_subreaper() -> None:
+    """Become the parent of every descendant whose own parent dies (prctl(2))."""
+    option = _PR_SET_CHILD_SUBREAPER
+    _check(_libc.prctl(option, 1, 0, 0, 0), "prctl", "PR_SET_CHILD_SUBREAPER")
 
 
 def _check(result: int, call: str, about: str | Path) -> int:

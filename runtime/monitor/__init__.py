@@ -88,7 +88,8 @@ class Monitor(Protocol):
     async def wait(self, request: MonitorRequest, monitored: Monitored) -> Exit | None:
         """Return how the container ended, once it has; now, if it has already.
 
-        None: the monitor died before it could tell; the process is gone as well by then.
+        None: the monitor died before it could tell, and nobody else saw it; the process is gone as
+        well by then.
         """
         ...
 

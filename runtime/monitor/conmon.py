@@ -9,6 +9,7 @@ process, or the runtime's words, as one JSON line on its sync pipe.
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,7 @@ from runtime.oci import OciRuntime
 from runtime.oci.messages import plain
 from runtime.oci.tree import Tree
 from runtime.operations import stage
-from runtime.pidfd import Process
+from runtime.pidfd import Process, shell_code
 from runtime.rollback import Rollback
 from store.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError
 
@@ -94,6 +95,7 @@ class Conmon:
             monitored = Monitored(process=_first(request, created.pid), monitor=monitor)
             undo.keep()
         self._children[monitor] = child
+        child.when_ended(lambda: self._children.pop(monitor, None))
         return monitored
 
     async def find(self, request: MonitorRequest) -> Monitored | None:
@@ -118,21 +120,17 @@ class Conmon:
         A monitor that is stopped when its container ends is continued; one that says nothing
         even then is killed.
         """
-        monitor = self._children.pop(monitored.monitor, None) or pidfd.adopt(monitored.monitor)
-        first = pidfd.adopt(monitored.process)
-        try:
+        child = self._children.get(monitored.monitor)
+        with contextlib.ExitStack() as watches:
+            monitor = child or _adopt(monitored.monitor, watches)
+            first = _adopt(monitored.process, watches)
             if monitor is not None:
                 _expect_end(monitor, first)
                 await monitor.wait()
             told = report.exit_of(request)
             if told is None and first is not None:
-                await first.wait()
+                return _seen(await first.wait())
             return told
-        finally:
-            if monitor is not None and monitor.running:
-                self._children[monitored.monitor] = monitor
-            if first is not None:
-                first.close()
 
     async def reopen_log(self, request: MonitorRequest) -> None:
         """See `Monitor.reopen_log`."""
@@ -142,7 +140,7 @@ class Conmon:
 
     def close(self) -> None:
         """Stop watching; the monitors live on."""
-        for child in self._children.values():
+        for child in tuple(self._children.values()):
             child.close()
         self._children.clear()
 
@@ -173,8 +171,20 @@ class Conmon:
         self._scan = None
 
 
+def _adopt(process_id: ProcessId, watches: contextlib.ExitStack) -> Process | None:
+    found = pidfd.adopt(process_id)
+    if found is not None:
+        watches.callback(found.close)
+    return found
+
+
 def _capture(limit: int) -> contextlib.closing[Capture]:
     return contextlib.closing(Capture(limit))
+
+
+def _seen(code: int | None) -> Exit | None:
+    """Return what we saw of a container that became our child when its monitor was killed."""
+    return None if code is None else Exit(code=shell_code(code), at=time.time_ns())
 
 
 async def _refusal(

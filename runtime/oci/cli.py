@@ -10,14 +10,16 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.capture import Streams
+from runtime.kernel.syscalls import become_subreaper
 from runtime.oci import ExecOutput, Handler
 from runtime.oci.messages import plain
 from runtime.oci.tree import Tree
 from runtime.operations import stage
-from runtime.pidfd import Process, identify
+from runtime.pidfd import Process, identify, own_child, shell_code
 from runtime.process import Finished, run, spawn
 from runtime.rollback import finish
 from runtime.spec import Json, Resources
@@ -25,13 +27,15 @@ from store.errors import DeadlineExceededError, Error, FailedPreconditionError
 
 Encode = Callable[[Resources], Mapping[str, Json]]
 
-# How long the kernel may take to bury a tree that was killed, and the runtime to reap it.
+# How long the kernel may take to bury a tree that was killed.
 _BURIAL = 2.0
-_REAPING = 0.5
 
 
 class OciCommandLine:
-    """Implements `OciRuntime`.
+    """Implements `OciRuntime`. Making one makes this process a subreaper.
+
+    Exec needs that: a runtime that stays in the foreground either copies the streams itself (runc)
+    and then waits for every background child, or hides how the program ended.
 
     Args:
         scratch: a directory of the daemon's own for short-lived pid files.
@@ -53,6 +57,7 @@ class OciCommandLine:
         self._env = env
         self._timeout = timeout
         self._numbers = itertools.count(1)
+        become_subreaper()
 
     async def start(self, handler: Handler, container_id: str) -> None:
         """See `OciRuntime.start`."""
@@ -92,41 +97,17 @@ class OciCommandLine:
         """See `OciRuntime.exec`."""
         stage("exec", container_id)
         pid_file = self._scratch / f"exec-{os.getpid()}-{next(self._numbers)}"
-        command = handler.argv("exec", "--pid-file", str(pid_file), container_id, *argv)
+        command = handler.argv("exec", "--detach", "--pid-file", str(pid_file), container_id, *argv)
         with contextlib.ExitStack() as stack:
             stack.callback(pid_file.unlink, missing_ok=True)
             output = stack.enter_context(Streams(limit))
-            process = spawn(command, fds=output.fds, env=self._env, session=True)
+            launcher = spawn(command, fds=output.fds, env=self._env, session=True)
             output.started()
-            await self._until_end(process, output, container_id, timeout)
+            code = await _Exec(container_id, argv[0], pid_file, output).run(launcher, timeout)
             await output.drain()
-            if process.code and not pid_file.exists():  # the runtime failed, not the program
-                message = plain(output.stderr.data) or f"exit code {process.code}"
-                raise FailedPreconditionError(
-                    f"cannot exec {argv[0]!r} in container {container_id}: {message}"
-                )
             return ExecOutput(
-                stdout=output.stdout.data,
-                stderr=output.stderr.data,
-                exit_code=_shell_code(process.code or 0),
+                stdout=output.stdout.data, stderr=output.stderr.data, exit_code=shell_code(code)
             )
-
-    async def _until_end(
-        self, process: Process, output: Streams, container_id: str, timeout: float
-    ) -> None:
-        """Wait for an exec's end; on any other way out nothing that it started is left."""
-        tree = Tree(identify(process.pid), output.inodes)
-        try:
-            async with asyncio.timeout(timeout or None):
-                await process.wait()
-        except TimeoutError as error:
-            raise DeadlineExceededError(
-                f"cannot exec in container {container_id}: no end within {timeout:g} s, "
-                "the program was killed with all it had started"
-            ) from error
-        finally:
-            if process.running:
-                await finish(_kill_tree(tree, process))
 
     async def _run(
         self, handler: Handler, verb: str, *arguments: str, stdin: bytes = b""
@@ -137,15 +118,54 @@ class OciCommandLine:
         )
 
 
-async def _kill_tree(tree: Tree, process: Process) -> None:
-    """Kill what the runtime started, so that it reaps it and ends; the runtime itself if not."""
-    await asyncio.to_thread(tree.kill, _BURIAL, root=False)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_REAPING):
-            await process.wait()
-    if process.running:
+@dataclass(frozen=True, slots=True)
+class _Exec:
+    """One exec: the runtime launches the program and leaves it to us, who are its subreaper."""
+
+    container_id: str
+    program: str
+    pid_file: Path
+    output: Streams
+
+    async def run(self, launcher: Process, timeout: float) -> int:
+        """Return the program's code; on any other way out nothing that was started is left."""
+        running = launcher
+        try:
+            async with asyncio.timeout(timeout or None):
+                await launcher.wait()
+                running = await self._launched(launcher)
+                code = await running.wait()
+        except TimeoutError as error:
+            raise DeadlineExceededError(
+                f"cannot exec in container {self.container_id}: no end within {timeout:g} s, "
+                "the program was killed with all it had started"
+            ) from error
+        finally:
+            if running.running:
+                await finish(self._kill(running))
+        if code is None:
+            raise Error(f"cannot tell how exec in container {self.container_id} ended")
+        return code
+
+    async def _launched(self, launcher: Process) -> Process:
+        if launcher.code:
+            await self.output.drain()
+            said = plain(self.output.stderr.data) or f"exit code {shell_code(launcher.code)}"
+            raise FailedPreconditionError(
+                f"cannot exec {self.program!r} in container {self.container_id}: {said}"
+            )
+        try:
+            return own_child(int(self.pid_file.read_text()))
+        except (OSError, ValueError) as error:
+            raise Error(
+                f"cannot exec {self.program!r} in container {self.container_id}: "
+                f"the runtime left no process: {error}"
+            ) from error
+
+    async def _kill(self, running: Process) -> None:
+        tree = Tree(identify(running.pid), self.output.inodes)
         await asyncio.to_thread(tree.kill, _BURIAL)
-        await process.wait()
+        await running.wait()
 
 
 def _kept(handler: Handler, container_id: str) -> bool:
@@ -158,11 +178,7 @@ def _kept(handler: Handler, container_id: str) -> bool:
         return False
 
 
-def _shell_code(code: int) -> int:
-    return code if code >= 0 else 128 - code
-
-
 def _refused(verb: str, handler: Handler, container_id: str, result: Finished) -> Error:
     said = plain(result.stderr) or plain(result.stdout)
-    message = said or f"{handler.binary.name} ended with {_shell_code(result.code)} without a word"
+    message = said or f"{handler.binary.name} ended with {shell_code(result.code)} without a word"
     return FailedPreconditionError(f"cannot {verb} container {container_id}: {message}")

@@ -29,17 +29,15 @@ class Tree:
     pipes: Collection[int] = ()
     members: set[int] = field(default_factory=set)
 
-    def kill(self, within: float, *, root: bool = True) -> list[int]:
+    def kill(self, within: float) -> list[int]:
         """SIGKILL until nothing new shows up; return what is left after `within` seconds.
-
-        Without `root` the root is spared, so that it can reap what it is the parent of.
 
         Blocking: call from a thread.
         """
         self.members.add(self.root.pid)
         deadline = time.monotonic() + within
         while True:
-            alive = [process for process in self._find() if root or process != self.root]
+            alive = self._find()
             if not alive or time.monotonic() > deadline:
                 return [process.pid for process in alive]
             for process in alive:

@@ -1,6 +1,7 @@
 """What goes on behind the answers: creating, waiting for ends, and clearing up after them."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -10,15 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from runtime import orphans
 from runtime.cgroups import Cgroups
 from runtime.monitor import Exit, Monitor, Monitored, MonitorRequest
 from runtime.oci import Handler, OciRuntime
 from runtime.operations import Operations, stage
-from runtime.tasks import Task, states
-from runtime.tasks.ledger import Ledger
+from runtime.tasks import State, Task, states
+from runtime.tasks.ledger import Change, Ledger
 from runtime.tasks.live import Live
 from runtime.tasks.processes import KernelProcesses, Processes
-from store.errors import Error, NotFoundError
+from store.errors import Error, FailedPreconditionError, NotFoundError
 
 T = TypeVar("T")
 
@@ -28,6 +30,8 @@ _log = logging.getLogger(__name__)
 _START_GRACE: Final = 1.0
 # How long creates that are under way may take when the daemon stops.
 _DRAIN: Final = 10.0
+# How often an end is recorded anew while the disk refuses.
+_RETRY: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ class Keeper:
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
+        self.spawn(orphans.sweep(), "reap orphans")
         return self
 
     async def __aexit__(
@@ -142,13 +147,11 @@ class Keeper:
             try:
                 stage("wait for a turn", task.id)
                 async with self._turns:
-                    monitored = await self.parts.monitor.create(request)
+                    self.created(task, await self.parts.monitor.create(request))
             except Exception as error:  # noqa: BLE001 - whatever it is, the record must tell
                 if not isinstance(error, Error):
                     _log.exception("cannot create task %s", task.id)
                 await self.fail(task, str(error) or repr(error))
-            else:
-                self.created(task, monitored)
             finally:
                 live.creation = live.operation = None
 
@@ -160,7 +163,7 @@ class Keeper:
     async def fail(self, task: Task, why: str) -> None:
         """Record that a task could not be created or started, and clear up."""
         now = self.parts.now()
-        self.end(self.ledger.move(task, lambda old: states.failed(old, why, now)))
+        self.conclude(task, lambda old: states.failed(old, why, now))
         await self.clean(task)
 
     def watch(self, task: Task) -> asyncio.Task[None]:
@@ -182,7 +185,7 @@ class Keeper:
             live.starting.reschedule(asyncio.get_running_loop().time() + _START_GRACE)
         async with live.lock:
             if not live.ended.is_set():
-                self._record_end(task, ended)
+                self.conclude(task, self._change(task, ended))
         await self.clean(task)
 
     async def _ended(self, task: Task) -> Exit | None:
@@ -191,16 +194,41 @@ class Keeper:
         monitored = Monitored(process=task.process, monitor=task.monitor)
         return await self.parts.monitor.wait(self.request(task), monitored)
 
-    def _record_end(self, task: Task, ended: Exit | None) -> None:
-        """Record an exit; the cgroup's counter is read while there is a cgroup."""
+    def _change(self, task: Task, ended: Exit | None) -> Change:
+        """Return the move for an end; the cgroup's counter is read while there is a cgroup."""
         if ended is None:
             now = self.parts.now()
             why = "its monitor was killed before it could tell how it ended"
-            self.end(self.ledger.move(task, lambda old: states.lost(old, why, now)))
-            return
+            return lambda old: states.lost(old, why, now)
         oom = ended.oom or (bool(task.cgroup) and self.parts.cgroups.oom_kills(task.cgroup) > 0)
         told = replace(ended, oom=oom)
-        self.end(self.ledger.move(task, lambda old: states.exited(old, told)))
+        return lambda old: states.exited(old, told)
+
+    def conclude(self, task: Task, change: Change) -> Task:
+        """Record the end of a task and let everybody know; return it STOPPED.
+
+        While the disk refuses that is tried again behind the answer: what has ended can be
+        deleted all the same.
+        """
+        try:
+            ended = self.ledger.move(task, change)
+        except (NotFoundError, FailedPreconditionError):  # forgotten, or STOPPED before
+            raise
+        except Error as error:
+            _log.warning("cannot record the end of task %s: %s", task.id, error)
+            ended = change(self.ledger.get(task.namespace, task.id))
+            self.spawn(self._conclude_later(task, change), f"record the end of {task.id}")
+        self.end(ended)
+        return ended
+
+    async def _conclude_later(self, task: Task, change: Change) -> None:
+        while True:
+            await asyncio.sleep(_RETRY)
+            current = self.ledger.find(task.namespace, task.id)
+            if current is None or current.state is State.STOPPED:
+                return
+            with contextlib.suppress(Error):
+                _ = self.ledger.move(task, change)
 
     def end(self, task: Task) -> None:
         """Let everybody know that a task's record says STOPPED."""

@@ -6,6 +6,8 @@ from runtime.events import Broadcast
 from runtime.tasks import Task
 from store.metadata import Records
 
+Change = Callable[[Task], Task]
+
 
 class Ledger:
     """Every change of a task's record goes through here."""
@@ -35,7 +37,7 @@ class Ledger:
         self._records.add(task.namespace, task.id, task)
         self._moves.publish(task)
 
-    def move(self, task: Task, change: Callable[[Task], Task]) -> Task:
+    def move(self, task: Task, change: Change) -> Task:
         """Change the record of `task` as it is now, and tell of it if its state is another."""
         before = self._records.get(task.namespace, task.id)
         after = self._records.update(task.namespace, task.id, change)

@@ -55,7 +55,7 @@ class Recovery:
 
     def _lost(self, task: Task, why: str) -> None:
         now = self._keeper.parts.now()
-        self._bury(self._ledger.move(task, lambda old: states.lost(old, why, now)))
+        self._bury(self._keeper.conclude(task, lambda old: states.lost(old, why, now)))
 
     async def _created(self, task: Task) -> None:
         """Go on with a create that came to its end, and undo one that did not."""
@@ -65,7 +65,7 @@ class Recovery:
             return
         why = f"cannot create container {task.id}: the daemon was restarted meanwhile"
         now = self._keeper.parts.now()
-        self._bury(self._ledger.move(task, lambda old: states.failed(old, why, now)))
+        self._bury(self._keeper.conclude(task, lambda old: states.failed(old, why, now)))
 
     async def _found(self, task: Task) -> None:
         if task.process is None or task.monitor is None:

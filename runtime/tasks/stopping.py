@@ -80,8 +80,7 @@ class Stopper:
         if task.process is not None:
             parts.processes.send(task.process, signals.SIGKILL)
         now, why = parts.now(), f"stopped by its cgroup: {task.message}"
-        stopped = self._keeper.ledger.move(task, lambda old: states.lost(old, why, now))
-        self._keeper.end(stopped)
+        stopped = self._keeper.conclude(task, lambda old: states.lost(old, why, now))
         await self._keeper.clean(stopped)
         return stopped
 

@@ -133,6 +133,7 @@ class TasksContract:
         self, tasks: Tasks, request_: Request
     ) -> None:
         await self.running(tasks, request_, programs.FOREVER)
+        await self.ready()  # until its exec, runc's own init dies of the signal
         before = time.monotonic()
         stopped = await tasks.stop("test", "a", signal.SIGTERM, 0.2)
         assert 0.2 <= time.monotonic() - before < 3
@@ -146,6 +147,7 @@ class TasksContract:
 
     async def test_a_second_stop_shortens_the_first(self, tasks: Tasks, request_: Request) -> None:
         await self.running(tasks, request_, programs.FOREVER)
+        await self.ready()
         before = time.monotonic()
         async with asyncio.TaskGroup() as group:
             first = group.create_task(tasks.stop("test", "a", signal.SIGTERM, 60))
