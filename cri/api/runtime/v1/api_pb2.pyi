@@ -29,7 +29,8 @@ class _ProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Protocol.Val
     UDP: _Protocol.ValueType  # 1
     SCTP: _Protocol.ValueType  # 2
 
-class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper): ...
+class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper):
+    """Transport protocols of a port mapping."""
 
 TCP: Protocol.ValueType  # 0
 UDP: Protocol.ValueType  # 1
@@ -43,14 +44,21 @@ class _MountPropagation:
 class _MountPropagationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MountPropagation.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PROPAGATION_PRIVATE: _MountPropagation.ValueType  # 0
+    """Neither way (rprivate)."""
     PROPAGATION_HOST_TO_CONTAINER: _MountPropagation.ValueType  # 1
+    """From the host into the container (rslave)."""
     PROPAGATION_BIDIRECTIONAL: _MountPropagation.ValueType  # 2
+    """Both ways (rshared); the source must be a shared mount."""
 
-class MountPropagation(_MountPropagation, metaclass=_MountPropagationEnumTypeWrapper): ...
+class MountPropagation(_MountPropagation, metaclass=_MountPropagationEnumTypeWrapper):
+    """How later mounts travel between a volume on the host and in the container (mount(2))."""
 
 PROPAGATION_PRIVATE: MountPropagation.ValueType  # 0
+"""Neither way (rprivate)."""
 PROPAGATION_HOST_TO_CONTAINER: MountPropagation.ValueType  # 1
+"""From the host into the container (rslave)."""
 PROPAGATION_BIDIRECTIONAL: MountPropagation.ValueType  # 2
+"""Both ways (rshared); the source must be a shared mount."""
 Global___MountPropagation: _TypeAlias = MountPropagation  # noqa: Y015
 
 class _NamespaceMode:
@@ -60,16 +68,25 @@ class _NamespaceMode:
 class _NamespaceModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NamespaceMode.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     POD: _NamespaceMode.ValueType  # 0
+    """One namespace for all containers of the pod."""
     CONTAINER: _NamespaceMode.ValueType  # 1
+    """One of its own for each container."""
     NODE: _NamespaceMode.ValueType  # 2
+    """The host's."""
     TARGET: _NamespaceMode.ValueType  # 3
+    """That of another container of the pod, `target_id`."""
 
-class NamespaceMode(_NamespaceMode, metaclass=_NamespaceModeEnumTypeWrapper): ...
+class NamespaceMode(_NamespaceMode, metaclass=_NamespaceModeEnumTypeWrapper):
+    """Whose namespace a container uses."""
 
 POD: NamespaceMode.ValueType  # 0
+"""One namespace for all containers of the pod."""
 CONTAINER: NamespaceMode.ValueType  # 1
+"""One of its own for each container."""
 NODE: NamespaceMode.ValueType  # 2
+"""The host's."""
 TARGET: NamespaceMode.ValueType  # 3
+"""That of another container of the pod, `target_id`."""
 Global___NamespaceMode: _TypeAlias = NamespaceMode  # noqa: Y015
 
 class _SupplementalGroupsPolicy:
@@ -79,12 +96,17 @@ class _SupplementalGroupsPolicy:
 class _SupplementalGroupsPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SupplementalGroupsPolicy.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     Merge: _SupplementalGroupsPolicy.ValueType  # 0
+    """From the request, and from the image's /etc/group for the primary user."""
     Strict: _SupplementalGroupsPolicy.ValueType  # 1
+    """From the request alone."""
 
-class SupplementalGroupsPolicy(_SupplementalGroupsPolicy, metaclass=_SupplementalGroupsPolicyEnumTypeWrapper): ...
+class SupplementalGroupsPolicy(_SupplementalGroupsPolicy, metaclass=_SupplementalGroupsPolicyEnumTypeWrapper):
+    """Where a process's supplemental groups come from."""
 
 Merge: SupplementalGroupsPolicy.ValueType  # 0
+"""From the request, and from the image's /etc/group for the primary user."""
 Strict: SupplementalGroupsPolicy.ValueType  # 1
+"""From the request alone."""
 Global___SupplementalGroupsPolicy: _TypeAlias = SupplementalGroupsPolicy  # noqa: Y015
 
 class _PodSandboxState:
@@ -96,7 +118,8 @@ class _PodSandboxStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PodSa
     SANDBOX_READY: _PodSandboxState.ValueType  # 0
     SANDBOX_NOTREADY: _PodSandboxState.ValueType  # 1
 
-class PodSandboxState(_PodSandboxState, metaclass=_PodSandboxStateEnumTypeWrapper): ...
+class PodSandboxState(_PodSandboxState, metaclass=_PodSandboxStateEnumTypeWrapper):
+    """Whether a sandbox can take containers; one that is not ready never becomes ready again."""
 
 SANDBOX_READY: PodSandboxState.ValueType  # 0
 SANDBOX_NOTREADY: PodSandboxState.ValueType  # 1
@@ -175,7 +198,10 @@ class _SignalEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Signal.ValueTy
     SIGNAL_SIGRTMAXMINUS1: _Signal.ValueType  # 64
     SIGNAL_SIGRTMAX: _Signal.ValueType  # 65
 
-class Signal(_Signal, metaclass=_SignalEnumTypeWrapper): ...
+class Signal(_Signal, metaclass=_SignalEnumTypeWrapper):
+    """Signals by CRI's own numbers, which are not the kernel's; 0 leaves the choice to the image, then
+    to the runtime.
+    """
 
 SIGNAL_RUNTIME_DEFAULT: Signal.ValueType  # 0
 SIGNAL_SIGABRT: Signal.ValueType  # 1
@@ -252,16 +278,25 @@ class _ContainerState:
 class _ContainerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContainerState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CONTAINER_CREATED: _ContainerState.ValueType  # 0
+    """Made, never run."""
     CONTAINER_RUNNING: _ContainerState.ValueType  # 1
+    """Its first process lives."""
     CONTAINER_EXITED: _ContainerState.ValueType  # 2
+    """Its first process has ended."""
     CONTAINER_UNKNOWN: _ContainerState.ValueType  # 3
+    """Its state cannot be known any more; clients remove it."""
 
-class ContainerState(_ContainerState, metaclass=_ContainerStateEnumTypeWrapper): ...
+class ContainerState(_ContainerState, metaclass=_ContainerStateEnumTypeWrapper):
+    """Where a container is in its life."""
 
 CONTAINER_CREATED: ContainerState.ValueType  # 0
+"""Made, never run."""
 CONTAINER_RUNNING: ContainerState.ValueType  # 1
+"""Its first process lives."""
 CONTAINER_EXITED: ContainerState.ValueType  # 2
+"""Its first process has ended."""
 CONTAINER_UNKNOWN: ContainerState.ValueType  # 3
+"""Its state cannot be known any more; clients remove it."""
 Global___ContainerState: _TypeAlias = ContainerState  # noqa: Y015
 
 class _ContainerEventType:
@@ -275,7 +310,8 @@ class _ContainerEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Co
     CONTAINER_STOPPED_EVENT: _ContainerEventType.ValueType  # 2
     CONTAINER_DELETED_EVENT: _ContainerEventType.ValueType  # 3
 
-class ContainerEventType(_ContainerEventType, metaclass=_ContainerEventTypeEnumTypeWrapper): ...
+class ContainerEventType(_ContainerEventType, metaclass=_ContainerEventTypeEnumTypeWrapper):
+    """What happened to a container or to a sandbox."""
 
 CONTAINER_CREATED_EVENT: ContainerEventType.ValueType  # 0
 CONTAINER_STARTED_EVENT: ContainerEventType.ValueType  # 1
@@ -290,12 +326,17 @@ class _MetricType:
 class _MetricTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     COUNTER: _MetricType.ValueType  # 0
+    """Only grows."""
     GAUGE: _MetricType.ValueType  # 1
+    """Goes up and down."""
 
-class MetricType(_MetricType, metaclass=_MetricTypeEnumTypeWrapper): ...
+class MetricType(_MetricType, metaclass=_MetricTypeEnumTypeWrapper):
+    """How a metric's values relate to each other."""
 
 COUNTER: MetricType.ValueType  # 0
+"""Only grows."""
 GAUGE: MetricType.ValueType  # 1
+"""Goes up and down."""
 Global___MetricType: _TypeAlias = MetricType  # noqa: Y015
 
 class _CgroupDriver:
@@ -305,20 +346,28 @@ class _CgroupDriver:
 class _CgroupDriverEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CgroupDriver.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SYSTEMD: _CgroupDriver.ValueType  # 0
+    """systemd; parents are slices."""
     CGROUPFS: _CgroupDriver.ValueType  # 1
+    """The runtime itself; parents are paths."""
 
-class CgroupDriver(_CgroupDriver, metaclass=_CgroupDriverEnumTypeWrapper): ...
+class CgroupDriver(_CgroupDriver, metaclass=_CgroupDriverEnumTypeWrapper):
+    """Who makes cgroups, which decides how `cgroup_parent` is written."""
 
 SYSTEMD: CgroupDriver.ValueType  # 0
+"""systemd; parents are slices."""
 CGROUPFS: CgroupDriver.ValueType  # 1
+"""The runtime itself; parents are paths."""
 Global___CgroupDriver: _TypeAlias = CgroupDriver  # noqa: Y015
 
 @_typing.final
 class VersionRequest(_message.Message):
+    """What Version is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.str
+    """Version of the kubelet's side; ignored."""
     def __init__(
         self,
         *,
@@ -334,6 +383,8 @@ Global___VersionRequest: _TypeAlias = VersionRequest  # noqa: Y015
 
 @_typing.final
 class VersionResponse(_message.Message):
+    """Every field is set."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
@@ -341,9 +392,13 @@ class VersionResponse(_message.Message):
     RUNTIME_VERSION_FIELD_NUMBER: _builtins.int
     RUNTIME_API_VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.str
+    """The version of the kubelet's side that is spoken: always `0.1.0`."""
     runtime_name: _builtins.str
+    """Becomes the scheme of container ids in Kubernetes, `ferry://<id>`."""
     runtime_version: _builtins.str
+    """Version of ferry."""
     runtime_api_version: _builtins.str
+    """Version of this interface: `v1`."""
     def __init__(
         self,
         *,
@@ -362,17 +417,25 @@ Global___VersionResponse: _TypeAlias = VersionResponse  # noqa: Y015
 
 @_typing.final
 class DNSConfig(_message.Message):
+    """The contents of a pod's /etc/resolv.conf."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SERVERS_FIELD_NUMBER: _builtins.int
     SEARCHES_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses."""
+
     @_builtins.property
-    def searches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def searches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Domains."""
+
     @_builtins.property
-    def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Such as `ndots:5`."""
+
     def __init__(
         self,
         *,
@@ -390,6 +453,8 @@ Global___DNSConfig: _TypeAlias = DNSConfig  # noqa: Y015
 
 @_typing.final
 class PortMapping(_message.Message):
+    """A port of the host that leads into the pod."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PROTOCOL_FIELD_NUMBER: _builtins.int
@@ -398,8 +463,11 @@ class PortMapping(_message.Message):
     HOST_IP_FIELD_NUMBER: _builtins.int
     protocol: Global___Protocol.ValueType
     container_port: _builtins.int
+    """1 to 65535."""
     host_port: _builtins.int
+    """1 to 65535; 0 exposes nothing."""
     host_ip: _builtins.str
+    """An address of the host; empty stands for all."""
     def __init__(
         self,
         *,
@@ -418,6 +486,8 @@ Global___PortMapping: _TypeAlias = PortMapping  # noqa: Y015
 
 @_typing.final
 class Mount(_message.Message):
+    """A directory or file of the host, or an image, inside a container."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_PATH_FIELD_NUMBER: _builtins.int
@@ -432,20 +502,39 @@ class Mount(_message.Message):
     IMAGE_SUB_PATH_FIELD_NUMBER: _builtins.int
     MOUNT_OPTIONS_FIELD_NUMBER: _builtins.int
     container_path: _builtins.str
+    """Absolute."""
     host_path: _builtins.str
+    """Absolute; a symbolic link is followed. Empty exactly when `image` is set."""
     readonly: _builtins.bool
+    """Does not reach mounts below the source; see recursive_read_only."""
     selinux_relabel: _builtins.bool
+    """Relabel the source for the container, where SELinux is on."""
     propagation: Global___MountPropagation.ValueType
+    """Must be private with recursive_read_only."""
     recursive_read_only: _builtins.bool
+    """Read-only for mounts below the source, too (Linux 5.12). Wants readonly and private
+    propagation.
+    """
     image_sub_path: _builtins.str
+    """A path inside the image to mount in place of its root; it must exist there."""
     @_builtins.property
-    def uidMappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___IDMapping]: ...
+    def uidMappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___IDMapping]:
+        """Set on every mount of a pod with a user namespace; wants idmapped mounts."""
+
     @_builtins.property
-    def gidMappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___IDMapping]: ...
+    def gidMappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___IDMapping]:
+        """As uidMappings."""
+
     @_builtins.property
-    def image(self) -> Global___ImageSpec: ...
+    def image(self) -> Global___ImageSpec:
+        """Mount the root of an image that was pulled before. `image.image` is what PullImage returned;
+        wants readonly.
+        """
+
     @_builtins.property
-    def mount_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def mount_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Options of mount(8) such as noexec, nodev, nosuid, in addition."""
+
     def __init__(
         self,
         *,
@@ -471,14 +560,19 @@ Global___Mount: _TypeAlias = Mount  # noqa: Y015
 
 @_typing.final
 class IDMapping(_message.Message):
+    """A range of user or group ids in and outside of a user namespace."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     HOST_ID_FIELD_NUMBER: _builtins.int
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
     LENGTH_FIELD_NUMBER: _builtins.int
     host_id: _builtins.int
+    """The first id on the host."""
     container_id: _builtins.int
+    """The first id in the container."""
     length: _builtins.int
+    """How many ids."""
     def __init__(
         self,
         *,
@@ -496,16 +590,23 @@ Global___IDMapping: _TypeAlias = IDMapping  # noqa: Y015
 
 @_typing.final
 class UserNamespace(_message.Message):
+    """A pod's user namespace."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     MODE_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     GIDS_FIELD_NUMBER: _builtins.int
     mode: Global___NamespaceMode.ValueType
+    """POD for one of its own, NODE for the host's; no other mode is allowed."""
     @_builtins.property
-    def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___IDMapping]: ...
+    def uids(self) -> _containers.RepeatedCompositeFieldContainer[Global___IDMapping]:
+        """For POD exactly one range, which maps id 0 of the container."""
+
     @_builtins.property
-    def gids(self) -> _containers.RepeatedCompositeFieldContainer[Global___IDMapping]: ...
+    def gids(self) -> _containers.RepeatedCompositeFieldContainer[Global___IDMapping]:
+        """As uids."""
+
     def __init__(
         self,
         *,
@@ -523,6 +624,8 @@ Global___UserNamespace: _TypeAlias = UserNamespace  # noqa: Y015
 
 @_typing.final
 class NamespaceOption(_message.Message):
+    """The namespaces of a pod or of one container in it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NETWORK_FIELD_NUMBER: _builtins.int
@@ -531,11 +634,20 @@ class NamespaceOption(_message.Message):
     TARGET_ID_FIELD_NUMBER: _builtins.int
     USERNS_OPTIONS_FIELD_NUMBER: _builtins.int
     network: Global___NamespaceMode.ValueType
+    """The kubelet compares the sandbox's status with the pod and makes the sandbox again if they
+    differ.
+    """
     pid: Global___NamespaceMode.ValueType
+    """CONTAINER for each its own; POD only with shareProcessNamespace, and where a client sends
+    nothing.
+    """
     ipc: Global___NamespaceMode.ValueType
     target_id: _builtins.str
+    """The container to join when pid is TARGET."""
     @_builtins.property
-    def userns_options(self) -> Global___UserNamespace: ...
+    def userns_options(self) -> Global___UserNamespace:
+        """Absent: the host's."""
+
     def __init__(
         self,
         *,
@@ -555,6 +667,8 @@ Global___NamespaceOption: _TypeAlias = NamespaceOption  # noqa: Y015
 
 @_typing.final
 class Int64Value(_message.Message):
+    """A number that can be absent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     VALUE_FIELD_NUMBER: _builtins.int
@@ -574,6 +688,8 @@ Global___Int64Value: _TypeAlias = Int64Value  # noqa: Y015
 
 @_typing.final
 class LinuxSandboxSecurityContext(_message.Message):
+    """How a sandbox is confined; what containers get is in their own contexts."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAMESPACE_OPTIONS_FIELD_NUMBER: _builtins.int
@@ -590,21 +706,33 @@ class LinuxSandboxSecurityContext(_message.Message):
     readonly_rootfs: _builtins.bool
     supplemental_groups_policy: Global___SupplementalGroupsPolicy.ValueType
     privileged: _builtins.bool
+    """Whether any container in the pod may be privileged."""
     seccomp_profile_path: _builtins.str
+    """Deprecated text form of seccomp, which wins over it."""
     @_builtins.property
     def namespace_options(self) -> Global___NamespaceOption: ...
     @_builtins.property
     def selinux_options(self) -> Global___SELinuxOption: ...
     @_builtins.property
-    def run_as_user(self) -> Global___Int64Value: ...
+    def run_as_user(self) -> Global___Int64Value:
+        """0 to 4294967294."""
+
     @_builtins.property
-    def run_as_group(self) -> Global___Int64Value: ...
+    def run_as_group(self) -> Global___Int64Value:
+        """0 to 4294967294."""
+
     @_builtins.property
-    def supplemental_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def supplemental_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In addition to the primary group."""
+
     @_builtins.property
-    def seccomp(self) -> Global___SecurityProfile: ...
+    def seccomp(self) -> Global___SecurityProfile:
+        """Of the sandbox's own processes."""
+
     @_builtins.property
-    def apparmor(self) -> Global___SecurityProfile: ...
+    def apparmor(self) -> Global___SecurityProfile:
+        """Of the sandbox's own processes."""
+
     def __init__(
         self,
         *,
@@ -630,6 +758,8 @@ Global___LinuxSandboxSecurityContext: _TypeAlias = LinuxSandboxSecurityContext  
 
 @_typing.final
 class SecurityProfile(_message.Message):
+    """A seccomp or AppArmor profile. An empty message is the runtime's default, an absent one none."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     class _ProfileType:
@@ -639,18 +769,27 @@ class SecurityProfile(_message.Message):
     class _ProfileTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SecurityProfile._ProfileType.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         RuntimeDefault: SecurityProfile._ProfileType.ValueType  # 0
+        """The runtime's own."""
         Unconfined: SecurityProfile._ProfileType.ValueType  # 1
+        """None at all."""
         Localhost: SecurityProfile._ProfileType.ValueType  # 2
+        """A file (seccomp) or a loaded profile (AppArmor) of the node."""
 
-    class ProfileType(_ProfileType, metaclass=_ProfileTypeEnumTypeWrapper): ...
+    class ProfileType(_ProfileType, metaclass=_ProfileTypeEnumTypeWrapper):
+        """Where the profile comes from."""
+
     RuntimeDefault: SecurityProfile.ProfileType.ValueType  # 0
+    """The runtime's own."""
     Unconfined: SecurityProfile.ProfileType.ValueType  # 1
+    """None at all."""
     Localhost: SecurityProfile.ProfileType.ValueType  # 2
+    """A file (seccomp) or a loaded profile (AppArmor) of the node."""
 
     PROFILE_TYPE_FIELD_NUMBER: _builtins.int
     LOCALHOST_REF_FIELD_NUMBER: _builtins.int
     profile_type: Global___SecurityProfile.ProfileType.ValueType
     localhost_ref: _builtins.str
+    """Absolute path of a seccomp file, or the name of an AppArmor profile; only for Localhost."""
     def __init__(
         self,
         *,
@@ -667,6 +806,8 @@ Global___SecurityProfile: _TypeAlias = SecurityProfile  # noqa: Y015
 
 @_typing.final
 class LinuxPodSandboxConfig(_message.Message):
+    """What only Linux pods have."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -695,14 +836,23 @@ class LinuxPodSandboxConfig(_message.Message):
     OVERHEAD_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     cgroup_parent: _builtins.str
+    """The pod's cgroup, made and removed by the kubelet: an absolute path, also with the systemd
+    driver, which uses its last part. Empty leaves the place to the runtime.
+    """
     @_builtins.property
     def security_context(self) -> Global___LinuxSandboxSecurityContext: ...
     @_builtins.property
-    def sysctls(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def sysctls(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Settings of the pod's own namespaces; others are refused by name."""
+
     @_builtins.property
-    def overhead(self) -> Global___LinuxContainerResources: ...
+    def overhead(self) -> Global___LinuxContainerResources:
+        """What the pod costs beside its containers."""
+
     @_builtins.property
-    def resources(self) -> Global___LinuxContainerResources: ...
+    def resources(self) -> Global___LinuxContainerResources:
+        """The sum over the pod's containers, for information."""
+
     def __init__(
         self,
         *,
@@ -722,6 +872,8 @@ Global___LinuxPodSandboxConfig: _TypeAlias = LinuxPodSandboxConfig  # noqa: Y015
 
 @_typing.final
 class PodSandboxMetadata(_message.Message):
+    """What makes a sandbox unique on a node: all four together."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -729,9 +881,13 @@ class PodSandboxMetadata(_message.Message):
     NAMESPACE_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """Of the pod; without slashes."""
     uid: _builtins.str
+    """Of the pod."""
     namespace: _builtins.str
+    """Of the pod; without slashes."""
     attempt: _builtins.int
+    """How often the pod's sandbox has been made before."""
     def __init__(
         self,
         *,
@@ -750,6 +906,8 @@ Global___PodSandboxMetadata: _TypeAlias = PodSandboxMetadata  # noqa: Y015
 
 @_typing.final
 class PodSandboxConfig(_message.Message):
+    """A pod without its containers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -802,21 +960,33 @@ class PodSandboxConfig(_message.Message):
     LINUX_FIELD_NUMBER: _builtins.int
     WINDOWS_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
+    """At most 64 characters; empty on the host's network."""
     log_directory: _builtins.str
+    """Absolute path in which the containers' log files lie; made by the kubelet."""
     @_builtins.property
-    def metadata(self) -> Global___PodSandboxMetadata: ...
+    def metadata(self) -> Global___PodSandboxMetadata:
+        """Must be set."""
+
     @_builtins.property
-    def dns_config(self) -> Global___DNSConfig: ...
+    def dns_config(self) -> Global___DNSConfig:
+        """Absent: the host's resolv.conf."""
+
     @_builtins.property
     def port_mappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortMapping]: ...
     @_builtins.property
-    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Kept verbatim, and what filters select by."""
+
     @_builtins.property
-    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Kept verbatim; some handlers get to see some of them."""
+
     @_builtins.property
     def linux(self) -> Global___LinuxPodSandboxConfig: ...
     @_builtins.property
-    def windows(self) -> Global___WindowsPodSandboxConfig: ...
+    def windows(self) -> Global___WindowsPodSandboxConfig:
+        """Not read."""
+
     def __init__(
         self,
         *,
@@ -840,13 +1010,18 @@ Global___PodSandboxConfig: _TypeAlias = PodSandboxConfig  # noqa: Y015
 
 @_typing.final
 class RunPodSandboxRequest(_message.Message):
+    """What RunPodSandbox is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONFIG_FIELD_NUMBER: _builtins.int
     RUNTIME_HANDLER_FIELD_NUMBER: _builtins.int
     runtime_handler: _builtins.str
+    """Name of a handler as a RuntimeClass gives it; empty is the default. An unknown one is an error."""
     @_builtins.property
-    def config(self) -> Global___PodSandboxConfig: ...
+    def config(self) -> Global___PodSandboxConfig:
+        """Must be set."""
+
     def __init__(
         self,
         *,
@@ -863,10 +1038,13 @@ Global___RunPodSandboxRequest: _TypeAlias = RunPodSandboxRequest  # noqa: Y015
 
 @_typing.final
 class RunPodSandboxResponse(_message.Message):
+    """What RunPodSandbox answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
     pod_sandbox_id: _builtins.str
+    """64 hexadecimal digits; calls take any unique beginning of it."""
     def __init__(
         self,
         *,
@@ -882,6 +1060,8 @@ Global___RunPodSandboxResponse: _TypeAlias = RunPodSandboxResponse  # noqa: Y015
 
 @_typing.final
 class StopPodSandboxRequest(_message.Message):
+    """What StopPodSandbox is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
@@ -901,6 +1081,8 @@ Global___StopPodSandboxRequest: _TypeAlias = StopPodSandboxRequest  # noqa: Y015
 
 @_typing.final
 class StopPodSandboxResponse(_message.Message):
+    """What StopPodSandbox answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -916,6 +1098,8 @@ Global___StopPodSandboxResponse: _TypeAlias = StopPodSandboxResponse  # noqa: Y0
 
 @_typing.final
 class RemovePodSandboxRequest(_message.Message):
+    """What RemovePodSandbox is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
@@ -935,6 +1119,8 @@ Global___RemovePodSandboxRequest: _TypeAlias = RemovePodSandboxRequest  # noqa: 
 
 @_typing.final
 class RemovePodSandboxResponse(_message.Message):
+    """What RemovePodSandbox answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -950,12 +1136,15 @@ Global___RemovePodSandboxResponse: _TypeAlias = RemovePodSandboxResponse  # noqa
 
 @_typing.final
 class PodSandboxStatusRequest(_message.Message):
+    """What PodSandboxStatus is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
     VERBOSE_FIELD_NUMBER: _builtins.int
     pod_sandbox_id: _builtins.str
     verbose: _builtins.bool
+    """Fill `info`."""
     def __init__(
         self,
         *,
@@ -972,6 +1161,8 @@ Global___PodSandboxStatusRequest: _TypeAlias = PodSandboxStatusRequest  # noqa: 
 
 @_typing.final
 class PodIP(_message.Message):
+    """One more address of a pod."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IP_FIELD_NUMBER: _builtins.int
@@ -991,13 +1182,20 @@ Global___PodIP: _TypeAlias = PodIP  # noqa: Y015
 
 @_typing.final
 class PodSandboxNetworkStatus(_message.Message):
+    """The addresses of a pod; always present."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IP_FIELD_NUMBER: _builtins.int
     ADDITIONAL_IPS_FIELD_NUMBER: _builtins.int
     ip: _builtins.str
+    """The main one. Empty on the host's network; if it is empty otherwise, the kubelet makes the
+    sandbox again.
+    """
     @_builtins.property
-    def additional_ips(self) -> _containers.RepeatedCompositeFieldContainer[Global___PodIP]: ...
+    def additional_ips(self) -> _containers.RepeatedCompositeFieldContainer[Global___PodIP]:
+        """Of the other family, for dual stack."""
+
     def __init__(
         self,
         *,
@@ -1014,6 +1212,8 @@ Global___PodSandboxNetworkStatus: _TypeAlias = PodSandboxNetworkStatus  # noqa: 
 
 @_typing.final
 class Namespace(_message.Message):
+    """Tells which namespaces a pod has."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     OPTIONS_FIELD_NUMBER: _builtins.int
@@ -1034,6 +1234,8 @@ Global___Namespace: _TypeAlias = Namespace  # noqa: Y015
 
 @_typing.final
 class LinuxPodSandboxStatus(_message.Message):
+    """What only Linux pods have."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAMESPACES_FIELD_NUMBER: _builtins.int
@@ -1054,6 +1256,8 @@ Global___LinuxPodSandboxStatus: _TypeAlias = LinuxPodSandboxStatus  # noqa: Y015
 
 @_typing.final
 class PodSandboxStatus(_message.Message):
+    """A sandbox as it is now; identity, labels and annotations are those of its config."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1108,7 +1312,9 @@ class PodSandboxStatus(_message.Message):
     id: _builtins.str
     state: Global___PodSandboxState.ValueType
     created_at: _builtins.int
+    """Unix time in nanoseconds, never 0."""
     runtime_handler: _builtins.str
+    """The handler that runs it."""
     @_builtins.property
     def metadata(self) -> Global___PodSandboxMetadata: ...
     @_builtins.property
@@ -1142,6 +1348,8 @@ Global___PodSandboxStatus: _TypeAlias = PodSandboxStatus  # noqa: Y015
 
 @_typing.final
 class PodSandboxStatusResponse(_message.Message):
+    """What PodSandboxStatus answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1169,12 +1377,17 @@ class PodSandboxStatusResponse(_message.Message):
     CONTAINERS_STATUSES_FIELD_NUMBER: _builtins.int
     TIMESTAMP_FIELD_NUMBER: _builtins.int
     timestamp: _builtins.int
+    """When this was true, Unix time in nanoseconds; 0 where there are no events."""
     @_builtins.property
     def status(self) -> Global___PodSandboxStatus: ...
     @_builtins.property
-    def info(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def info(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """JSON documents by name, for people; only if verbose."""
+
     @_builtins.property
-    def containers_statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerStatus]: ...
+    def containers_statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerStatus]:
+        """Of all containers in it; only for clients that listen to events."""
+
     def __init__(
         self,
         *,
@@ -1193,6 +1406,8 @@ Global___PodSandboxStatusResponse: _TypeAlias = PodSandboxStatusResponse  # noqa
 
 @_typing.final
 class PodSandboxStateValue(_message.Message):
+    """A state that can be absent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
@@ -1212,6 +1427,8 @@ Global___PodSandboxStateValue: _TypeAlias = PodSandboxStateValue  # noqa: Y015
 
 @_typing.final
 class PodSandboxFilter(_message.Message):
+    """Which sandboxes to list. Fields that are set are ANDed; an empty filter matches all."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1238,10 +1455,13 @@ class PodSandboxFilter(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     LABEL_SELECTOR_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """Matches the beginning of ids."""
     @_builtins.property
     def state(self) -> Global___PodSandboxStateValue: ...
     @_builtins.property
-    def label_selector(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def label_selector(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels that must all be there."""
+
     def __init__(
         self,
         *,
@@ -1259,6 +1479,8 @@ Global___PodSandboxFilter: _TypeAlias = PodSandboxFilter  # noqa: Y015
 
 @_typing.final
 class ListPodSandboxRequest(_message.Message):
+    """What ListPodSandbox is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -1279,6 +1501,8 @@ Global___ListPodSandboxRequest: _TypeAlias = ListPodSandboxRequest  # noqa: Y015
 
 @_typing.final
 class PodSandbox(_message.Message):
+    """A sandbox as lists show it; see PodSandboxStatus."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1359,6 +1583,8 @@ Global___PodSandbox: _TypeAlias = PodSandbox  # noqa: Y015
 
 @_typing.final
 class ListPodSandboxResponse(_message.Message):
+    """What ListPodSandbox answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEMS_FIELD_NUMBER: _builtins.int
@@ -1379,6 +1605,8 @@ Global___ListPodSandboxResponse: _TypeAlias = ListPodSandboxResponse  # noqa: Y0
 
 @_typing.final
 class StreamPodSandboxesRequest(_message.Message):
+    """What StreamPodSandboxes is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -1399,6 +1627,8 @@ Global___StreamPodSandboxesRequest: _TypeAlias = StreamPodSandboxesRequest  # no
 
 @_typing.final
 class StreamPodSandboxesResponse(_message.Message):
+    """What StreamPodSandboxes answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOXES_FIELD_NUMBER: _builtins.int
@@ -1419,6 +1649,8 @@ Global___StreamPodSandboxesResponse: _TypeAlias = StreamPodSandboxesResponse  # 
 
 @_typing.final
 class PodSandboxStatsRequest(_message.Message):
+    """What PodSandboxStats is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
@@ -1438,6 +1670,8 @@ Global___PodSandboxStatsRequest: _TypeAlias = PodSandboxStatsRequest  # noqa: Y0
 
 @_typing.final
 class PodSandboxStatsResponse(_message.Message):
+    """What PodSandboxStats answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATS_FIELD_NUMBER: _builtins.int
@@ -1458,6 +1692,8 @@ Global___PodSandboxStatsResponse: _TypeAlias = PodSandboxStatsResponse  # noqa: 
 
 @_typing.final
 class PodSandboxStatsFilter(_message.Message):
+    """Which pods' counters to read; see PodSandboxFilter."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1501,6 +1737,8 @@ Global___PodSandboxStatsFilter: _TypeAlias = PodSandboxStatsFilter  # noqa: Y015
 
 @_typing.final
 class ListPodSandboxStatsRequest(_message.Message):
+    """What ListPodSandboxStats is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -1521,6 +1759,8 @@ Global___ListPodSandboxStatsRequest: _TypeAlias = ListPodSandboxStatsRequest  # 
 
 @_typing.final
 class ListPodSandboxStatsResponse(_message.Message):
+    """What ListPodSandboxStats answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATS_FIELD_NUMBER: _builtins.int
@@ -1541,6 +1781,8 @@ Global___ListPodSandboxStatsResponse: _TypeAlias = ListPodSandboxStatsResponse  
 
 @_typing.final
 class StreamPodSandboxStatsRequest(_message.Message):
+    """What StreamPodSandboxStats is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -1561,6 +1803,8 @@ Global___StreamPodSandboxStatsRequest: _TypeAlias = StreamPodSandboxStatsRequest
 
 @_typing.final
 class StreamPodSandboxStatsResponse(_message.Message):
+    """What StreamPodSandboxStats answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_STATS_FIELD_NUMBER: _builtins.int
@@ -1581,6 +1825,8 @@ Global___StreamPodSandboxStatsResponse: _TypeAlias = StreamPodSandboxStatsRespon
 
 @_typing.final
 class PodSandboxAttributes(_message.Message):
+    """What a pod is, beside its counters."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1652,6 +1898,8 @@ Global___PodSandboxAttributes: _TypeAlias = PodSandboxAttributes  # noqa: Y015
 
 @_typing.final
 class PodSandboxStats(_message.Message):
+    """The counters of one pod."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
@@ -1680,6 +1928,8 @@ Global___PodSandboxStats: _TypeAlias = PodSandboxStats  # noqa: Y015
 
 @_typing.final
 class LinuxPodSandboxStats(_message.Message):
+    """Counters of the pod's cgroup, its network and its containers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CPU_FIELD_NUMBER: _builtins.int
@@ -1720,6 +1970,8 @@ Global___LinuxPodSandboxStats: _TypeAlias = LinuxPodSandboxStats  # noqa: Y015
 
 @_typing.final
 class WindowsPodSandboxStats(_message.Message):
+    """For Windows nodes; never sent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CPU_FIELD_NUMBER: _builtins.int
@@ -1756,16 +2008,23 @@ Global___WindowsPodSandboxStats: _TypeAlias = WindowsPodSandboxStats  # noqa: Y0
 
 @_typing.final
 class NetworkUsage(_message.Message):
+    """Counters of a pod's interfaces."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
     DEFAULT_INTERFACE_FIELD_NUMBER: _builtins.int
     INTERFACES_FIELD_NUMBER: _builtins.int
     timestamp: _builtins.int
+    """Unix time in nanoseconds."""
     @_builtins.property
-    def default_interface(self) -> Global___NetworkInterfaceUsage: ...
+    def default_interface(self) -> Global___NetworkInterfaceUsage:
+        """The one with the main address."""
+
     @_builtins.property
-    def interfaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkInterfaceUsage]: ...
+    def interfaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkInterfaceUsage]:
+        """The others."""
+
     def __init__(
         self,
         *,
@@ -1783,6 +2042,8 @@ Global___NetworkUsage: _TypeAlias = NetworkUsage  # noqa: Y015
 
 @_typing.final
 class WindowsNetworkUsage(_message.Message):
+    """For Windows nodes; never sent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
@@ -1810,6 +2071,8 @@ Global___WindowsNetworkUsage: _TypeAlias = WindowsNetworkUsage  # noqa: Y015
 
 @_typing.final
 class NetworkInterfaceUsage(_message.Message):
+    """Counters of one interface since it was made, as the pod sees them."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -1845,6 +2108,8 @@ Global___NetworkInterfaceUsage: _TypeAlias = NetworkInterfaceUsage  # noqa: Y015
 
 @_typing.final
 class WindowsNetworkInterfaceUsage(_message.Message):
+    """For Windows nodes; never sent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -1880,11 +2145,14 @@ Global___WindowsNetworkInterfaceUsage: _TypeAlias = WindowsNetworkInterfaceUsage
 
 @_typing.final
 class ProcessUsage(_message.Message):
+    """How many processes there are."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
     PROCESS_COUNT_FIELD_NUMBER: _builtins.int
     timestamp: _builtins.int
+    """Unix time in nanoseconds."""
     @_builtins.property
     def process_count(self) -> Global___UInt64Value: ...
     def __init__(
@@ -1903,6 +2171,8 @@ Global___ProcessUsage: _TypeAlias = ProcessUsage  # noqa: Y015
 
 @_typing.final
 class WindowsProcessUsage(_message.Message):
+    """For Windows nodes; never sent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
@@ -1926,6 +2196,8 @@ Global___WindowsProcessUsage: _TypeAlias = WindowsProcessUsage  # noqa: Y015
 
 @_typing.final
 class ImageSpec(_message.Message):
+    """An image, asked for or found."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1954,11 +2226,19 @@ class ImageSpec(_message.Message):
     RUNTIME_HANDLER_FIELD_NUMBER: _builtins.int
     IMAGE_REF_FIELD_NUMBER: _builtins.int
     image: _builtins.str
+    """A name, a digest reference or an id. In a container's config it is the id that PullImage
+    returned.
+    """
     user_specified_image: _builtins.str
+    """What the pod's author wrote, for messages."""
     runtime_handler: _builtins.str
+    """The handler the image is meant for; images are the same for all of ours."""
     image_ref: _builtins.str
+    """The id of a mounted image, in statuses."""
     @_builtins.property
-    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Kept verbatim."""
+
     def __init__(
         self,
         *,
@@ -1978,12 +2258,16 @@ Global___ImageSpec: _TypeAlias = ImageSpec  # noqa: Y015
 
 @_typing.final
 class KeyValue(_message.Message):
+    """One variable of an environment."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     key: _builtins.str
+    """Not empty, without `=`."""
     value: _builtins.bytes
+    """Need not be UTF-8; without NUL."""
     def __init__(
         self,
         *,
@@ -2000,6 +2284,8 @@ Global___KeyValue: _TypeAlias = KeyValue  # noqa: Y015
 
 @_typing.final
 class LinuxContainerResources(_message.Message):
+    """Limits. 0 and empty leave a limit as it is."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -2033,17 +2319,29 @@ class LinuxContainerResources(_message.Message):
     UNIFIED_FIELD_NUMBER: _builtins.int
     MEMORY_SWAP_LIMIT_IN_BYTES_FIELD_NUMBER: _builtins.int
     cpu_period: _builtins.int
+    """Length of a CFS period in microseconds, 1000 to 1000000."""
     cpu_quota: _builtins.int
+    """CPU time in a period in microseconds; -1 is no limit."""
     cpu_shares: _builtins.int
+    """Relative weight on the scale of cgroup v1, 2 to 262144."""
     memory_limit_in_bytes: _builtins.int
+    """Memory without swap."""
     oom_score_adj: _builtins.int
+    """-1000 to 1000; raised to what the daemon itself may set."""
     cpuset_cpus: _builtins.str
+    """A list such as `0-3,7`."""
     cpuset_mems: _builtins.str
+    """A list such as `0-1`."""
     memory_swap_limit_in_bytes: _builtins.int
+    """Memory and swap together; -1 is no limit."""
     @_builtins.property
-    def hugepage_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___HugepageLimit]: ...
+    def hugepage_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___HugepageLimit]:
+        """One entry for each page size."""
+
     @_builtins.property
-    def unified(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def unified(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Files of cgroup v2 and what to write there."""
+
     def __init__(
         self,
         *,
@@ -2068,12 +2366,16 @@ Global___LinuxContainerResources: _TypeAlias = LinuxContainerResources  # noqa: 
 
 @_typing.final
 class HugepageLimit(_message.Message):
+    """How much of one huge page size may be used."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.str
+    """Such as `2MB` or `1GB`."""
     limit: _builtins.int
+    """Bytes."""
     def __init__(
         self,
         *,
@@ -2090,6 +2392,8 @@ Global___HugepageLimit: _TypeAlias = HugepageLimit  # noqa: Y015
 
 @_typing.final
 class SELinuxOption(_message.Message):
+    """An SELinux label; read where SELinux is on."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
@@ -2118,6 +2422,8 @@ Global___SELinuxOption: _TypeAlias = SELinuxOption  # noqa: Y015
 
 @_typing.final
 class Capability(_message.Message):
+    """Changes to the default set. Names with or without `CAP_`; `ALL` stands for all."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ADD_CAPABILITIES_FIELD_NUMBER: _builtins.int
@@ -2128,7 +2434,9 @@ class Capability(_message.Message):
     @_builtins.property
     def drop_capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
-    def add_ambient_capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def add_ambient_capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Also kept across execve(2) by users other than root."""
+
     def __init__(
         self,
         *,
@@ -2146,6 +2454,8 @@ Global___Capability: _TypeAlias = Capability  # noqa: Y015
 
 @_typing.final
 class LinuxContainerSecurityContext(_message.Message):
+    """How a container is confined. Nothing of this ever comes from an image."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CAPABILITIES_FIELD_NUMBER: _builtins.int
@@ -2166,12 +2476,17 @@ class LinuxContainerSecurityContext(_message.Message):
     APPARMOR_PROFILE_FIELD_NUMBER: _builtins.int
     SECCOMP_PROFILE_PATH_FIELD_NUMBER: _builtins.int
     privileged: _builtins.bool
+    """All capabilities and devices, no seccomp, nothing masked."""
     run_as_username: _builtins.str
+    """Looked up in the image's /etc/passwd; only without run_as_user."""
     readonly_rootfs: _builtins.bool
     supplemental_groups_policy: Global___SupplementalGroupsPolicy.ValueType
     no_new_privs: _builtins.bool
+    """Nothing that is executed gains privileges (prctl(2))."""
     apparmor_profile: _builtins.str
+    """Deprecated text form of apparmor, which wins over it."""
     seccomp_profile_path: _builtins.str
+    """Deprecated text form of seccomp, which wins over it."""
     @_builtins.property
     def capabilities(self) -> Global___Capability: ...
     @_builtins.property
@@ -2179,19 +2494,31 @@ class LinuxContainerSecurityContext(_message.Message):
     @_builtins.property
     def selinux_options(self) -> Global___SELinuxOption: ...
     @_builtins.property
-    def run_as_user(self) -> Global___Int64Value: ...
+    def run_as_user(self) -> Global___Int64Value:
+        """0 to 4294967294."""
+
     @_builtins.property
-    def run_as_group(self) -> Global___Int64Value: ...
+    def run_as_group(self) -> Global___Int64Value:
+        """0 to 4294967294; only with run_as_user or run_as_username."""
+
     @_builtins.property
     def supplemental_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
-    def masked_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def masked_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Made unreadable; those that do not exist are skipped."""
+
     @_builtins.property
-    def readonly_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def readonly_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Made read-only; those that do not exist are skipped."""
+
     @_builtins.property
-    def seccomp(self) -> Global___SecurityProfile: ...
+    def seccomp(self) -> Global___SecurityProfile:
+        """Absent: none, unless configured otherwise."""
+
     @_builtins.property
-    def apparmor(self) -> Global___SecurityProfile: ...
+    def apparmor(self) -> Global___SecurityProfile:
+        """A profile that is not loaded is an error."""
+
     def __init__(
         self,
         *,
@@ -2223,6 +2550,8 @@ Global___LinuxContainerSecurityContext: _TypeAlias = LinuxContainerSecurityConte
 
 @_typing.final
 class LinuxContainerConfig(_message.Message):
+    """What only Linux containers have."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RESOURCES_FIELD_NUMBER: _builtins.int
@@ -2247,6 +2576,8 @@ Global___LinuxContainerConfig: _TypeAlias = LinuxContainerConfig  # noqa: Y015
 
 @_typing.final
 class LinuxContainerUser(_message.Message):
+    """Who the first process of a container is."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     UID_FIELD_NUMBER: _builtins.int
@@ -2273,6 +2604,8 @@ Global___LinuxContainerUser: _TypeAlias = LinuxContainerUser  # noqa: Y015
 
 @_typing.final
 class WindowsNamespaceOption(_message.Message):
+    """For Windows nodes; not read."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NETWORK_FIELD_NUMBER: _builtins.int
@@ -2292,6 +2625,8 @@ Global___WindowsNamespaceOption: _TypeAlias = WindowsNamespaceOption  # noqa: Y0
 
 @_typing.final
 class WindowsSandboxSecurityContext(_message.Message):
+    """For Windows nodes; not read."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_AS_USERNAME_FIELD_NUMBER: _builtins.int
@@ -2321,6 +2656,8 @@ Global___WindowsSandboxSecurityContext: _TypeAlias = WindowsSandboxSecurityConte
 
 @_typing.final
 class WindowsPodSandboxConfig(_message.Message):
+    """For Windows nodes; not read."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SECURITY_CONTEXT_FIELD_NUMBER: _builtins.int
@@ -2341,6 +2678,8 @@ Global___WindowsPodSandboxConfig: _TypeAlias = WindowsPodSandboxConfig  # noqa: 
 
 @_typing.final
 class WindowsContainerSecurityContext(_message.Message):
+    """For Windows nodes; not read."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_AS_USERNAME_FIELD_NUMBER: _builtins.int
@@ -2366,6 +2705,8 @@ Global___WindowsContainerSecurityContext: _TypeAlias = WindowsContainerSecurityC
 
 @_typing.final
 class WindowsContainerConfig(_message.Message):
+    """For Windows nodes; not read."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RESOURCES_FIELD_NUMBER: _builtins.int
@@ -2390,6 +2731,8 @@ Global___WindowsContainerConfig: _TypeAlias = WindowsContainerConfig  # noqa: Y0
 
 @_typing.final
 class WindowsContainerResources(_message.Message):
+    """For Windows nodes; not read."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CPU_SHARES_FIELD_NUMBER: _builtins.int
@@ -2425,6 +2768,8 @@ Global___WindowsContainerResources: _TypeAlias = WindowsContainerResources  # no
 
 @_typing.final
 class WindowsCpuGroupAffinity(_message.Message):
+    """For Windows nodes; not read."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CPU_MASK_FIELD_NUMBER: _builtins.int
@@ -2447,12 +2792,16 @@ Global___WindowsCpuGroupAffinity: _TypeAlias = WindowsCpuGroupAffinity  # noqa: 
 
 @_typing.final
 class ContainerMetadata(_message.Message):
+    """What makes a container unique in its sandbox."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """Without slashes."""
     attempt: _builtins.int
+    """How often it has been made before."""
     def __init__(
         self,
         *,
@@ -2469,14 +2818,19 @@ Global___ContainerMetadata: _TypeAlias = ContainerMetadata  # noqa: Y015
 
 @_typing.final
 class Device(_message.Message):
+    """A device of the host."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_PATH_FIELD_NUMBER: _builtins.int
     HOST_PATH_FIELD_NUMBER: _builtins.int
     PERMISSIONS_FIELD_NUMBER: _builtins.int
     container_path: _builtins.str
+    """Empty: the same as on the host."""
     host_path: _builtins.str
+    """Absolute; a directory stands for every device in it."""
     permissions: _builtins.str
+    """Of the letters `r`, `w` and `m` (mknod)."""
     def __init__(
         self,
         *,
@@ -2494,10 +2848,13 @@ Global___Device: _TypeAlias = Device  # noqa: Y015
 
 @_typing.final
 class CDIDevice(_message.Message):
+    """A device that a vendor describes in /etc/cdi or /var/run/cdi."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """`vendor/class=name`; an unknown one is an error."""
     def __init__(
         self,
         *,
@@ -2513,6 +2870,8 @@ Global___CDIDevice: _TypeAlias = CDIDevice  # noqa: Y015
 
 @_typing.final
 class ContainerConfig(_message.Message):
+    """A container before it is made."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -2574,35 +2933,61 @@ class ContainerConfig(_message.Message):
     CDI_DEVICES_FIELD_NUMBER: _builtins.int
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     working_dir: _builtins.str
+    """Absolute; empty is the image's."""
     log_path: _builtins.str
+    """Of the log file, relative to the sandbox's log_directory."""
     stdin: _builtins.bool
+    """Keep standard input open for Attach."""
     stdin_once: _builtins.bool
+    """Close standard input after the first Attach ends."""
     tty: _builtins.bool
+    """Give it a terminal; standard error is then part of standard output."""
     stop_signal: Global___Signal.ValueType
+    """Before the image's own; see Signal."""
     @_builtins.property
-    def metadata(self) -> Global___ContainerMetadata: ...
+    def metadata(self) -> Global___ContainerMetadata:
+        """Must be set."""
+
     @_builtins.property
-    def image(self) -> Global___ImageSpec: ...
+    def image(self) -> Global___ImageSpec:
+        """Must be set; the image must be on the node."""
+
     @_builtins.property
-    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In place of the image's entrypoint."""
+
     @_builtins.property
-    def args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In place of the image's command."""
+
     @_builtins.property
-    def envs(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyValue]: ...
+    def envs(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyValue]:
+        """Added to the image's, in this order."""
+
     @_builtins.property
-    def mounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mount]: ...
+    def mounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mount]:
+        """In the order in which they are mounted."""
+
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]: ...
     @_builtins.property
-    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Kept verbatim, and what filters select by."""
+
     @_builtins.property
-    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Kept verbatim."""
+
     @_builtins.property
     def linux(self) -> Global___LinuxContainerConfig: ...
     @_builtins.property
-    def windows(self) -> Global___WindowsContainerConfig: ...
+    def windows(self) -> Global___WindowsContainerConfig:
+        """Not read."""
+
     @_builtins.property
-    def CDI_devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___CDIDevice]: ...
+    def CDI_devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___CDIDevice]:
+        """In addition to `devices`."""
+
     def __init__(
         self,
         *,
@@ -2635,16 +3020,23 @@ Global___ContainerConfig: _TypeAlias = ContainerConfig  # noqa: Y015
 
 @_typing.final
 class CreateContainerRequest(_message.Message):
+    """What CreateContainer is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     SANDBOX_CONFIG_FIELD_NUMBER: _builtins.int
     pod_sandbox_id: _builtins.str
+    """Of a READY sandbox."""
     @_builtins.property
-    def config(self) -> Global___ContainerConfig: ...
+    def config(self) -> Global___ContainerConfig:
+        """Must be set."""
+
     @_builtins.property
-    def sandbox_config(self) -> Global___PodSandboxConfig: ...
+    def sandbox_config(self) -> Global___PodSandboxConfig:
+        """Not read: the sandbox keeps the one it was made with."""
+
     def __init__(
         self,
         *,
@@ -2662,6 +3054,8 @@ Global___CreateContainerRequest: _TypeAlias = CreateContainerRequest  # noqa: Y0
 
 @_typing.final
 class CreateContainerResponse(_message.Message):
+    """What CreateContainer answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -2681,6 +3075,8 @@ Global___CreateContainerResponse: _TypeAlias = CreateContainerResponse  # noqa: 
 
 @_typing.final
 class StartContainerRequest(_message.Message):
+    """What StartContainer is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -2700,6 +3096,8 @@ Global___StartContainerRequest: _TypeAlias = StartContainerRequest  # noqa: Y015
 
 @_typing.final
 class StartContainerResponse(_message.Message):
+    """What StartContainer answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -2715,12 +3113,15 @@ Global___StartContainerResponse: _TypeAlias = StartContainerResponse  # noqa: Y0
 
 @_typing.final
 class StopContainerRequest(_message.Message):
+    """What StopContainer is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     container_id: _builtins.str
     timeout: _builtins.int
+    """Seconds to wait for the stop signal's effect; 0 kills at once."""
     def __init__(
         self,
         *,
@@ -2737,6 +3138,8 @@ Global___StopContainerRequest: _TypeAlias = StopContainerRequest  # noqa: Y015
 
 @_typing.final
 class StopContainerResponse(_message.Message):
+    """What StopContainer answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -2752,6 +3155,8 @@ Global___StopContainerResponse: _TypeAlias = StopContainerResponse  # noqa: Y015
 
 @_typing.final
 class RemoveContainerRequest(_message.Message):
+    """What RemoveContainer is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -2771,6 +3176,8 @@ Global___RemoveContainerRequest: _TypeAlias = RemoveContainerRequest  # noqa: Y0
 
 @_typing.final
 class RemoveContainerResponse(_message.Message):
+    """What RemoveContainer answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -2786,6 +3193,8 @@ Global___RemoveContainerResponse: _TypeAlias = RemoveContainerResponse  # noqa: 
 
 @_typing.final
 class ContainerStateValue(_message.Message):
+    """A state that can be absent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
@@ -2805,6 +3214,8 @@ Global___ContainerStateValue: _TypeAlias = ContainerStateValue  # noqa: Y015
 
 @_typing.final
 class ContainerFilter(_message.Message):
+    """Which containers to list. Fields that are set are ANDed; an empty filter matches all."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -2832,11 +3243,15 @@ class ContainerFilter(_message.Message):
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
     LABEL_SELECTOR_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """Matches the beginning of ids."""
     pod_sandbox_id: _builtins.str
+    """Matches the beginning of the ids of sandboxes."""
     @_builtins.property
     def state(self) -> Global___ContainerStateValue: ...
     @_builtins.property
-    def label_selector(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def label_selector(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels that must all be there."""
+
     def __init__(
         self,
         *,
@@ -2855,6 +3270,8 @@ Global___ContainerFilter: _TypeAlias = ContainerFilter  # noqa: Y015
 
 @_typing.final
 class ListContainersRequest(_message.Message):
+    """What ListContainers is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -2875,6 +3292,8 @@ Global___ListContainersRequest: _TypeAlias = ListContainersRequest  # noqa: Y015
 
 @_typing.final
 class Container(_message.Message):
+    """A container as lists show it; see ContainerStatus."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -2965,6 +3384,8 @@ Global___Container: _TypeAlias = Container  # noqa: Y015
 
 @_typing.final
 class ListContainersResponse(_message.Message):
+    """What ListContainers answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINERS_FIELD_NUMBER: _builtins.int
@@ -2985,6 +3406,8 @@ Global___ListContainersResponse: _TypeAlias = ListContainersResponse  # noqa: Y0
 
 @_typing.final
 class StreamContainersRequest(_message.Message):
+    """What StreamContainers is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -3005,6 +3428,8 @@ Global___StreamContainersRequest: _TypeAlias = StreamContainersRequest  # noqa: 
 
 @_typing.final
 class StreamContainersResponse(_message.Message):
+    """What StreamContainers answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINERS_FIELD_NUMBER: _builtins.int
@@ -3025,12 +3450,15 @@ Global___StreamContainersResponse: _TypeAlias = StreamContainersResponse  # noqa
 
 @_typing.final
 class ContainerStatusRequest(_message.Message):
+    """What ContainerStatus is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
     VERBOSE_FIELD_NUMBER: _builtins.int
     container_id: _builtins.str
     verbose: _builtins.bool
+    """Fill `info`."""
     def __init__(
         self,
         *,
@@ -3047,6 +3475,8 @@ Global___ContainerStatusRequest: _TypeAlias = ContainerStatusRequest  # noqa: Y0
 
 @_typing.final
 class ContainerStatus(_message.Message):
+    """A container as it is now; identity, labels and annotations are those of its config."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -3111,29 +3541,47 @@ class ContainerStatus(_message.Message):
     id: _builtins.str
     state: Global___ContainerState.ValueType
     created_at: _builtins.int
+    """Unix time in nanoseconds, never 0."""
     started_at: _builtins.int
+    """Unix time in nanoseconds; 0 while CREATED."""
     finished_at: _builtins.int
+    """Unix time in nanoseconds; 0 until EXITED."""
     exit_code: _builtins.int
+    """128 plus the number of a signal that killed it."""
     image_ref: _builtins.str
+    """The image by a repository's digest."""
     reason: _builtins.str
+    """`Completed`, `Error`, `OOMKilled` or `ContainerCannotRun` once EXITED."""
     message: _builtins.str
+    """For people; the OCI runtime's own words where it failed."""
     log_path: _builtins.str
+    """Absolute path of the log file on the host."""
     image_id: _builtins.str
+    """Equals Image.id; the kubelet removes images that no container names so."""
     stop_signal: Global___Signal.ValueType
+    """The one StopContainer sends."""
     @_builtins.property
     def metadata(self) -> Global___ContainerMetadata: ...
     @_builtins.property
-    def image(self) -> Global___ImageSpec: ...
+    def image(self) -> Global___ImageSpec:
+        """With a name that people know."""
+
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
-    def mounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mount]: ...
+    def mounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mount]:
+        """Those of the config; the kubelet finds termination messages by them."""
+
     @_builtins.property
-    def resources(self) -> Global___ContainerResources: ...
+    def resources(self) -> Global___ContainerResources:
+        """As they are in force."""
+
     @_builtins.property
-    def user(self) -> Global___ContainerUser: ...
+    def user(self) -> Global___ContainerUser:
+        """Of the first process."""
+
     def __init__(
         self,
         *,
@@ -3167,6 +3615,8 @@ Global___ContainerStatus: _TypeAlias = ContainerStatus  # noqa: Y015
 
 @_typing.final
 class ContainerStatusResponse(_message.Message):
+    """What ContainerStatus answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -3194,7 +3644,9 @@ class ContainerStatusResponse(_message.Message):
     @_builtins.property
     def status(self) -> Global___ContainerStatus: ...
     @_builtins.property
-    def info(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def info(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """JSON documents by name, for people; only if verbose."""
+
     def __init__(
         self,
         *,
@@ -3211,6 +3663,8 @@ Global___ContainerStatusResponse: _TypeAlias = ContainerStatusResponse  # noqa: 
 
 @_typing.final
 class ContainerResources(_message.Message):
+    """Limits of either kind."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LINUX_FIELD_NUMBER: _builtins.int
@@ -3235,6 +3689,8 @@ Global___ContainerResources: _TypeAlias = ContainerResources  # noqa: Y015
 
 @_typing.final
 class ContainerUser(_message.Message):
+    """A user of either kind."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LINUX_FIELD_NUMBER: _builtins.int
@@ -3255,6 +3711,8 @@ Global___ContainerUser: _TypeAlias = ContainerUser  # noqa: Y015
 
 @_typing.final
 class UpdateContainerResourcesRequest(_message.Message):
+    """What UpdateContainerResources is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -3283,11 +3741,17 @@ class UpdateContainerResourcesRequest(_message.Message):
     ANNOTATIONS_FIELD_NUMBER: _builtins.int
     container_id: _builtins.str
     @_builtins.property
-    def linux(self) -> Global___LinuxContainerResources: ...
+    def linux(self) -> Global___LinuxContainerResources:
+        """Must be set."""
+
     @_builtins.property
-    def windows(self) -> Global___WindowsContainerResources: ...
+    def windows(self) -> Global___WindowsContainerResources:
+        """Not read."""
+
     @_builtins.property
-    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Hints for the runtime; ferry has none."""
+
     def __init__(
         self,
         *,
@@ -3306,6 +3770,8 @@ Global___UpdateContainerResourcesRequest: _TypeAlias = UpdateContainerResourcesR
 
 @_typing.final
 class UpdateContainerResourcesResponse(_message.Message):
+    """What UpdateContainerResources answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -3321,6 +3787,8 @@ Global___UpdateContainerResourcesResponse: _TypeAlias = UpdateContainerResources
 
 @_typing.final
 class ExecSyncRequest(_message.Message):
+    """What ExecSync is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -3328,8 +3796,11 @@ class ExecSyncRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     container_id: _builtins.str
     timeout: _builtins.int
+    """Seconds; 0 is no limit."""
     @_builtins.property
-    def cmd(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def cmd(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Program and arguments, at least one; no shell is put in front."""
+
     def __init__(
         self,
         *,
@@ -3347,12 +3818,15 @@ Global___ExecSyncRequest: _TypeAlias = ExecSyncRequest  # noqa: Y015
 
 @_typing.final
 class ExecSyncResponse(_message.Message):
+    """What ExecSync answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STDOUT_FIELD_NUMBER: _builtins.int
     STDERR_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     stdout: _builtins.bytes
+    """Cut so that both streams fit into one message of 16 MiB."""
     stderr: _builtins.bytes
     exit_code: _builtins.int
     def __init__(
@@ -3372,6 +3846,8 @@ Global___ExecSyncResponse: _TypeAlias = ExecSyncResponse  # noqa: Y015
 
 @_typing.final
 class ExecRequest(_message.Message):
+    """At least one stream must be asked for; no stderr with a tty."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -3407,6 +3883,8 @@ Global___ExecRequest: _TypeAlias = ExecRequest  # noqa: Y015
 
 @_typing.final
 class ExecResponse(_message.Message):
+    """What Exec answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     URL_FIELD_NUMBER: _builtins.int
@@ -3426,6 +3904,8 @@ Global___ExecResponse: _TypeAlias = ExecResponse  # noqa: Y015
 
 @_typing.final
 class AttachRequest(_message.Message):
+    """At least one stream must be asked for; no stderr with a tty; tty must be the container's."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -3457,6 +3937,8 @@ Global___AttachRequest: _TypeAlias = AttachRequest  # noqa: Y015
 
 @_typing.final
 class AttachResponse(_message.Message):
+    """What Attach answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     URL_FIELD_NUMBER: _builtins.int
@@ -3476,13 +3958,17 @@ Global___AttachResponse: _TypeAlias = AttachResponse  # noqa: Y015
 
 @_typing.final
 class PortForwardRequest(_message.Message):
+    """What PortForward is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
     pod_sandbox_id: _builtins.str
     @_builtins.property
-    def port(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def port(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ports in the pod's network namespace."""
+
     def __init__(
         self,
         *,
@@ -3499,6 +3985,8 @@ Global___PortForwardRequest: _TypeAlias = PortForwardRequest  # noqa: Y015
 
 @_typing.final
 class PortForwardResponse(_message.Message):
+    """What PortForward answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     URL_FIELD_NUMBER: _builtins.int
@@ -3518,11 +4006,15 @@ Global___PortForwardResponse: _TypeAlias = PortForwardResponse  # noqa: Y015
 
 @_typing.final
 class ImageFilter(_message.Message):
+    """Which images to list."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def image(self) -> Global___ImageSpec: ...
+    def image(self) -> Global___ImageSpec:
+        """Empty: all."""
+
     def __init__(
         self,
         *,
@@ -3538,6 +4030,8 @@ Global___ImageFilter: _TypeAlias = ImageFilter  # noqa: Y015
 
 @_typing.final
 class ListImagesRequest(_message.Message):
+    """What ListImages is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -3558,6 +4052,8 @@ Global___ListImagesRequest: _TypeAlias = ListImagesRequest  # noqa: Y015
 
 @_typing.final
 class Image(_message.Message):
+    """One image, whatever its names."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -3569,15 +4065,27 @@ class Image(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """Digest of its config, so the same content has the same id whatever registry it came from.
+    Equals PullImageResponse.image_ref and Container.image_id.
+    """
     size: _builtins.int
+    """Bytes, never 0."""
     username: _builtins.str
+    """The image's user if it is a name; neither is root."""
     pinned: _builtins.bool
+    """Never removed to make room."""
     @_builtins.property
-    def repo_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def repo_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every tag that leads here."""
+
     @_builtins.property
-    def repo_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def repo_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every digest reference that leads here."""
+
     @_builtins.property
-    def uid(self) -> Global___Int64Value: ...
+    def uid(self) -> Global___Int64Value:
+        """The image's user if it is a number."""
+
     @_builtins.property
     def spec(self) -> Global___ImageSpec: ...
     def __init__(
@@ -3602,6 +4110,8 @@ Global___Image: _TypeAlias = Image  # noqa: Y015
 
 @_typing.final
 class ListImagesResponse(_message.Message):
+    """What ListImages answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGES_FIELD_NUMBER: _builtins.int
@@ -3622,6 +4132,8 @@ Global___ListImagesResponse: _TypeAlias = ListImagesResponse  # noqa: Y015
 
 @_typing.final
 class StreamImagesRequest(_message.Message):
+    """What StreamImages is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -3642,6 +4154,8 @@ Global___StreamImagesRequest: _TypeAlias = StreamImagesRequest  # noqa: Y015
 
 @_typing.final
 class StreamImagesResponse(_message.Message):
+    """What StreamImages answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGES_FIELD_NUMBER: _builtins.int
@@ -3662,13 +4176,18 @@ Global___StreamImagesResponse: _TypeAlias = StreamImagesResponse  # noqa: Y015
 
 @_typing.final
 class ImageStatusRequest(_message.Message):
+    """What ImageStatus is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGE_FIELD_NUMBER: _builtins.int
     VERBOSE_FIELD_NUMBER: _builtins.int
     verbose: _builtins.bool
+    """Fill `info`."""
     @_builtins.property
-    def image(self) -> Global___ImageSpec: ...
+    def image(self) -> Global___ImageSpec:
+        """Must be set."""
+
     def __init__(
         self,
         *,
@@ -3685,6 +4204,8 @@ Global___ImageStatusRequest: _TypeAlias = ImageStatusRequest  # noqa: Y015
 
 @_typing.final
 class ImageStatusResponse(_message.Message):
+    """What ImageStatus answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -3710,9 +4231,13 @@ class ImageStatusResponse(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     INFO_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def image(self) -> Global___Image: ...
+    def image(self) -> Global___Image:
+        """Absent if the node does not have it."""
+
     @_builtins.property
-    def info(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def info(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """JSON documents by name, for people; only if verbose."""
+
     def __init__(
         self,
         *,
@@ -3729,6 +4254,8 @@ Global___ImageStatusResponse: _TypeAlias = ImageStatusResponse  # noqa: Y015
 
 @_typing.final
 class AuthConfig(_message.Message):
+    """What a registry wants, in one of four forms. Never logged, never kept."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     USERNAME_FIELD_NUMBER: _builtins.int
@@ -3740,9 +4267,13 @@ class AuthConfig(_message.Message):
     username: _builtins.str
     password: _builtins.str
     auth: _builtins.str
+    """`username:password` in base64, as in Docker's config.json."""
     server_address: _builtins.str
+    """The registry the credentials are for; others do not get them."""
     identity_token: _builtins.str
+    """An OAuth2 refresh token."""
     registry_token: _builtins.str
+    """A bearer token that is sent as it is."""
     def __init__(
         self,
         *,
@@ -3763,17 +4294,25 @@ Global___AuthConfig: _TypeAlias = AuthConfig  # noqa: Y015
 
 @_typing.final
 class PullImageRequest(_message.Message):
+    """What PullImage is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGE_FIELD_NUMBER: _builtins.int
     AUTH_FIELD_NUMBER: _builtins.int
     SANDBOX_CONFIG_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def image(self) -> Global___ImageSpec: ...
+    def image(self) -> Global___ImageSpec:
+        """Must be set."""
+
     @_builtins.property
-    def auth(self) -> Global___AuthConfig: ...
+    def auth(self) -> Global___AuthConfig:
+        """Absent: anonymous."""
+
     @_builtins.property
-    def sandbox_config(self) -> Global___PodSandboxConfig: ...
+    def sandbox_config(self) -> Global___PodSandboxConfig:
+        """Not read: images are the same for all pods."""
+
     def __init__(
         self,
         *,
@@ -3791,10 +4330,13 @@ Global___PullImageRequest: _TypeAlias = PullImageRequest  # noqa: Y015
 
 @_typing.final
 class PullImageResponse(_message.Message):
+    """What PullImage answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGE_REF_FIELD_NUMBER: _builtins.int
     image_ref: _builtins.str
+    """Equals Image.id."""
     def __init__(
         self,
         *,
@@ -3810,11 +4352,15 @@ Global___PullImageResponse: _TypeAlias = PullImageResponse  # noqa: Y015
 
 @_typing.final
 class RemoveImageRequest(_message.Message):
+    """What RemoveImage is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def image(self) -> Global___ImageSpec: ...
+    def image(self) -> Global___ImageSpec:
+        """Must be set."""
+
     def __init__(
         self,
         *,
@@ -3830,6 +4376,8 @@ Global___RemoveImageRequest: _TypeAlias = RemoveImageRequest  # noqa: Y015
 
 @_typing.final
 class RemoveImageResponse(_message.Message):
+    """What RemoveImage answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -3845,10 +4393,15 @@ Global___RemoveImageResponse: _TypeAlias = RemoveImageResponse  # noqa: Y015
 
 @_typing.final
 class NetworkConfig(_message.Message):
+    """What the cluster decides about the node's network."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_CIDR_FIELD_NUMBER: _builtins.int
     pod_cidr: _builtins.str
+    """The addresses of this node's pods: one network, or one of each family with a comma between;
+    empty changes nothing.
+    """
     def __init__(
         self,
         *,
@@ -3864,6 +4417,8 @@ Global___NetworkConfig: _TypeAlias = NetworkConfig  # noqa: Y015
 
 @_typing.final
 class RuntimeConfig(_message.Message):
+    """What UpdateRuntimeConfig may set."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NETWORK_CONFIG_FIELD_NUMBER: _builtins.int
@@ -3884,6 +4439,8 @@ Global___RuntimeConfig: _TypeAlias = RuntimeConfig  # noqa: Y015
 
 @_typing.final
 class UpdateRuntimeConfigRequest(_message.Message):
+    """What UpdateRuntimeConfig is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUNTIME_CONFIG_FIELD_NUMBER: _builtins.int
@@ -3904,6 +4461,8 @@ Global___UpdateRuntimeConfigRequest: _TypeAlias = UpdateRuntimeConfigRequest  # 
 
 @_typing.final
 class UpdateRuntimeConfigResponse(_message.Message):
+    """What UpdateRuntimeConfig answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -3919,6 +4478,8 @@ Global___UpdateRuntimeConfigResponse: _TypeAlias = UpdateRuntimeConfigResponse  
 
 @_typing.final
 class RuntimeCondition(_message.Message):
+    """One thing that must be true for pods to run."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TYPE_FIELD_NUMBER: _builtins.int
@@ -3926,9 +4487,13 @@ class RuntimeCondition(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
+    """`RuntimeReady` or `NetworkReady`."""
     status: _builtins.bool
+    """Without RuntimeReady no pod is synced; without NetworkReady only those on the host's network."""
     reason: _builtins.str
+    """One word in CamelCase."""
     message: _builtins.str
+    """For people."""
     def __init__(
         self,
         *,
@@ -3947,6 +4512,8 @@ Global___RuntimeCondition: _TypeAlias = RuntimeCondition  # noqa: Y015
 
 @_typing.final
 class RuntimeStatus(_message.Message):
+    """Both conditions, always."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONDITIONS_FIELD_NUMBER: _builtins.int
@@ -3967,10 +4534,13 @@ Global___RuntimeStatus: _TypeAlias = RuntimeStatus  # noqa: Y015
 
 @_typing.final
 class StatusRequest(_message.Message):
+    """What Status is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     VERBOSE_FIELD_NUMBER: _builtins.int
     verbose: _builtins.bool
+    """Fill `info`."""
     def __init__(
         self,
         *,
@@ -3986,12 +4556,16 @@ Global___StatusRequest: _TypeAlias = StatusRequest  # noqa: Y015
 
 @_typing.final
 class RuntimeHandlerFeatures(_message.Message):
+    """What a handler's program and this kernel can really do."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RECURSIVE_READ_ONLY_MOUNTS_FIELD_NUMBER: _builtins.int
     USER_NAMESPACES_FIELD_NUMBER: _builtins.int
     recursive_read_only_mounts: _builtins.bool
+    """Mount.recursive_read_only works."""
     user_namespaces: _builtins.bool
+    """UserNamespace.mode POD works, with idmapped mounts."""
     def __init__(
         self,
         *,
@@ -4008,11 +4582,14 @@ Global___RuntimeHandlerFeatures: _TypeAlias = RuntimeHandlerFeatures  # noqa: Y0
 
 @_typing.final
 class RuntimeHandler(_message.Message):
+    """One way of running containers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """What a RuntimeClass names; the default is listed a second time as ""."""
     @_builtins.property
     def features(self) -> Global___RuntimeHandlerFeatures: ...
     def __init__(
@@ -4031,14 +4608,19 @@ Global___RuntimeHandler: _TypeAlias = RuntimeHandler  # noqa: Y015
 
 @_typing.final
 class RuntimeFeatures(_message.Message):
+    """What the runtime can do whatever the handler."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SUPPLEMENTAL_GROUPS_POLICY_FIELD_NUMBER: _builtins.int
     USER_NAMESPACES_HOST_NETWORK_FIELD_NUMBER: _builtins.int
     MOUNT_OPTIONS_FIELD_NUMBER: _builtins.int
     supplemental_groups_policy: _builtins.bool
+    """SupplementalGroupsPolicy is honoured."""
     user_namespaces_host_network: _builtins.bool
+    """A user namespace on the host's network works."""
     mount_options: _builtins.bool
+    """Mount.mount_options is honoured."""
     def __init__(
         self,
         *,
@@ -4056,6 +4638,8 @@ Global___RuntimeFeatures: _TypeAlias = RuntimeFeatures  # noqa: Y015
 
 @_typing.final
 class StatusResponse(_message.Message):
+    """What Status answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -4085,7 +4669,9 @@ class StatusResponse(_message.Message):
     @_builtins.property
     def status(self) -> Global___RuntimeStatus: ...
     @_builtins.property
-    def info(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def info(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """JSON documents by name, for people; only if verbose. critest reads `stateDir` in `config`."""
+
     @_builtins.property
     def runtime_handlers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeHandler]: ...
     @_builtins.property
@@ -4108,6 +4694,8 @@ Global___StatusResponse: _TypeAlias = StatusResponse  # noqa: Y015
 
 @_typing.final
 class ImageFsInfoRequest(_message.Message):
+    """What ImageFsInfo is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -4123,6 +4711,8 @@ Global___ImageFsInfoRequest: _TypeAlias = ImageFsInfoRequest  # noqa: Y015
 
 @_typing.final
 class UInt64Value(_message.Message):
+    """A number that can be absent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     VALUE_FIELD_NUMBER: _builtins.int
@@ -4142,10 +4732,13 @@ Global___UInt64Value: _TypeAlias = UInt64Value  # noqa: Y015
 
 @_typing.final
 class FilesystemIdentifier(_message.Message):
+    """A filesystem of the host."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     MOUNTPOINT_FIELD_NUMBER: _builtins.int
     mountpoint: _builtins.str
+    """A path for statfs(2)."""
     def __init__(
         self,
         *,
@@ -4161,6 +4754,8 @@ Global___FilesystemIdentifier: _TypeAlias = FilesystemIdentifier  # noqa: Y015
 
 @_typing.final
 class FilesystemUsage(_message.Message):
+    """What ferry takes on one filesystem. The kubelet needs every field."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
@@ -4168,10 +4763,13 @@ class FilesystemUsage(_message.Message):
     USED_BYTES_FIELD_NUMBER: _builtins.int
     INODES_USED_FIELD_NUMBER: _builtins.int
     timestamp: _builtins.int
+    """Unix time in nanoseconds."""
     @_builtins.property
     def fs_id(self) -> Global___FilesystemIdentifier: ...
     @_builtins.property
-    def used_bytes(self) -> Global___UInt64Value: ...
+    def used_bytes(self) -> Global___UInt64Value:
+        """Always set, also when 0."""
+
     @_builtins.property
     def inodes_used(self) -> Global___UInt64Value: ...
     def __init__(
@@ -4192,6 +4790,8 @@ Global___FilesystemUsage: _TypeAlias = FilesystemUsage  # noqa: Y015
 
 @_typing.final
 class WindowsFilesystemUsage(_message.Message):
+    """For Windows nodes; never sent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
@@ -4219,14 +4819,20 @@ Global___WindowsFilesystemUsage: _TypeAlias = WindowsFilesystemUsage  # noqa: Y0
 
 @_typing.final
 class ImageFsInfoResponse(_message.Message):
+    """What ImageFsInfo answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGE_FILESYSTEMS_FIELD_NUMBER: _builtins.int
     CONTAINER_FILESYSTEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def image_filesystems(self) -> _containers.RepeatedCompositeFieldContainer[Global___FilesystemUsage]: ...
+    def image_filesystems(self) -> _containers.RepeatedCompositeFieldContainer[Global___FilesystemUsage]:
+        """Where images lie; never empty."""
+
     @_builtins.property
-    def container_filesystems(self) -> _containers.RepeatedCompositeFieldContainer[Global___FilesystemUsage]: ...
+    def container_filesystems(self) -> _containers.RepeatedCompositeFieldContainer[Global___FilesystemUsage]:
+        """Where writable layers lie."""
+
     def __init__(
         self,
         *,
@@ -4243,6 +4849,8 @@ Global___ImageFsInfoResponse: _TypeAlias = ImageFsInfoResponse  # noqa: Y015
 
 @_typing.final
 class ContainerStatsRequest(_message.Message):
+    """What ContainerStats is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -4262,6 +4870,8 @@ Global___ContainerStatsRequest: _TypeAlias = ContainerStatsRequest  # noqa: Y015
 
 @_typing.final
 class ContainerStatsResponse(_message.Message):
+    """What ContainerStats answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATS_FIELD_NUMBER: _builtins.int
@@ -4282,6 +4892,8 @@ Global___ContainerStatsResponse: _TypeAlias = ContainerStatsResponse  # noqa: Y0
 
 @_typing.final
 class ListContainerStatsRequest(_message.Message):
+    """What ListContainerStats is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -4302,6 +4914,8 @@ Global___ListContainerStatsRequest: _TypeAlias = ListContainerStatsRequest  # no
 
 @_typing.final
 class ContainerStatsFilter(_message.Message):
+    """Which containers' counters to read; see ContainerFilter."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -4348,6 +4962,8 @@ Global___ContainerStatsFilter: _TypeAlias = ContainerStatsFilter  # noqa: Y015
 
 @_typing.final
 class ListContainerStatsResponse(_message.Message):
+    """What ListContainerStats answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATS_FIELD_NUMBER: _builtins.int
@@ -4368,6 +4984,8 @@ Global___ListContainerStatsResponse: _TypeAlias = ListContainerStatsResponse  # 
 
 @_typing.final
 class StreamContainerStatsRequest(_message.Message):
+    """What StreamContainerStats is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
@@ -4388,6 +5006,8 @@ Global___StreamContainerStatsRequest: _TypeAlias = StreamContainerStatsRequest  
 
 @_typing.final
 class StreamContainerStatsResponse(_message.Message):
+    """What StreamContainerStats answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_STATS_FIELD_NUMBER: _builtins.int
@@ -4408,6 +5028,8 @@ Global___StreamContainerStatsResponse: _TypeAlias = StreamContainerStatsResponse
 
 @_typing.final
 class ContainerAttributes(_message.Message):
+    """What a container is, beside its counters."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -4479,6 +5101,8 @@ Global___ContainerAttributes: _TypeAlias = ContainerAttributes  # noqa: Y015
 
 @_typing.final
 class ContainerStats(_message.Message):
+    """The counters of one container."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
@@ -4494,7 +5118,9 @@ class ContainerStats(_message.Message):
     @_builtins.property
     def memory(self) -> Global___MemoryUsage: ...
     @_builtins.property
-    def writable_layer(self) -> Global___FilesystemUsage: ...
+    def writable_layer(self) -> Global___FilesystemUsage:
+        """What it has written outside of volumes."""
+
     @_builtins.property
     def swap(self) -> Global___SwapUsage: ...
     @_builtins.property
@@ -4519,6 +5145,8 @@ Global___ContainerStats: _TypeAlias = ContainerStats  # noqa: Y015
 
 @_typing.final
 class WindowsContainerStats(_message.Message):
+    """For Windows nodes; never sent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
@@ -4551,14 +5179,20 @@ Global___WindowsContainerStats: _TypeAlias = WindowsContainerStats  # noqa: Y015
 
 @_typing.final
 class PsiStats(_message.Message):
+    """Pressure stall information (Linux, cgroup v2)."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FULL_FIELD_NUMBER: _builtins.int
     SOME_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def Full(self) -> Global___PsiData: ...
+    def Full(self) -> Global___PsiData:
+        """Time in which all tasks waited."""
+
     @_builtins.property
-    def Some(self) -> Global___PsiData: ...
+    def Some(self) -> Global___PsiData:
+        """Time in which at least one task waited."""
+
     def __init__(
         self,
         *,
@@ -4575,6 +5209,8 @@ Global___PsiStats: _TypeAlias = PsiStats  # noqa: Y015
 
 @_typing.final
 class PsiData(_message.Message):
+    """One line of a pressure file."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TOTAL_FIELD_NUMBER: _builtins.int
@@ -4582,9 +5218,13 @@ class PsiData(_message.Message):
     AVG60_FIELD_NUMBER: _builtins.int
     AVG300_FIELD_NUMBER: _builtins.int
     Total: _builtins.int
+    """Microseconds since the cgroup was made."""
     Avg10: _builtins.float
+    """Percent of the last 10 s."""
     Avg60: _builtins.float
+    """Percent of the last 60 s."""
     Avg300: _builtins.float
+    """Percent of the last 300 s."""
     def __init__(
         self,
         *,
@@ -4603,6 +5243,8 @@ Global___PsiData: _TypeAlias = PsiData  # noqa: Y015
 
 @_typing.final
 class CpuUsage(_message.Message):
+    """CPU time."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
@@ -4610,10 +5252,15 @@ class CpuUsage(_message.Message):
     USAGE_NANO_CORES_FIELD_NUMBER: _builtins.int
     PSI_FIELD_NUMBER: _builtins.int
     timestamp: _builtins.int
+    """Unix time in nanoseconds."""
     @_builtins.property
-    def usage_core_nano_seconds(self) -> Global___UInt64Value: ...
+    def usage_core_nano_seconds(self) -> Global___UInt64Value:
+        """Since the cgroup was made, over all cores."""
+
     @_builtins.property
-    def usage_nano_cores(self) -> Global___UInt64Value: ...
+    def usage_nano_cores(self) -> Global___UInt64Value:
+        """Nanoseconds of CPU time for each second, lately."""
+
     @_builtins.property
     def psi(self) -> Global___PsiStats: ...
     def __init__(
@@ -4634,6 +5281,8 @@ Global___CpuUsage: _TypeAlias = CpuUsage  # noqa: Y015
 
 @_typing.final
 class WindowsCpuUsage(_message.Message):
+    """For Windows nodes; never sent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
@@ -4661,6 +5310,8 @@ Global___WindowsCpuUsage: _TypeAlias = WindowsCpuUsage  # noqa: Y015
 
 @_typing.final
 class MemoryUsage(_message.Message):
+    """Memory."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
@@ -4672,14 +5323,23 @@ class MemoryUsage(_message.Message):
     MAJOR_PAGE_FAULTS_FIELD_NUMBER: _builtins.int
     PSI_FIELD_NUMBER: _builtins.int
     timestamp: _builtins.int
+    """Unix time in nanoseconds."""
     @_builtins.property
-    def working_set_bytes(self) -> Global___UInt64Value: ...
+    def working_set_bytes(self) -> Global___UInt64Value:
+        """What cannot be reclaimed easily: usage without inactive file pages."""
+
     @_builtins.property
-    def available_bytes(self) -> Global___UInt64Value: ...
+    def available_bytes(self) -> Global___UInt64Value:
+        """The limit less the working set; absent without a limit."""
+
     @_builtins.property
-    def usage_bytes(self) -> Global___UInt64Value: ...
+    def usage_bytes(self) -> Global___UInt64Value:
+        """With caches."""
+
     @_builtins.property
-    def rss_bytes(self) -> Global___UInt64Value: ...
+    def rss_bytes(self) -> Global___UInt64Value:
+        """Anonymous memory."""
+
     @_builtins.property
     def page_faults(self) -> Global___UInt64Value: ...
     @_builtins.property
@@ -4708,11 +5368,14 @@ Global___MemoryUsage: _TypeAlias = MemoryUsage  # noqa: Y015
 
 @_typing.final
 class IoUsage(_message.Message):
+    """Waiting for disks."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
     PSI_FIELD_NUMBER: _builtins.int
     timestamp: _builtins.int
+    """Unix time in nanoseconds."""
     @_builtins.property
     def psi(self) -> Global___PsiStats: ...
     def __init__(
@@ -4731,12 +5394,15 @@ Global___IoUsage: _TypeAlias = IoUsage  # noqa: Y015
 
 @_typing.final
 class SwapUsage(_message.Message):
+    """Swap."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
     SWAP_AVAILABLE_BYTES_FIELD_NUMBER: _builtins.int
     SWAP_USAGE_BYTES_FIELD_NUMBER: _builtins.int
     timestamp: _builtins.int
+    """Unix time in nanoseconds."""
     @_builtins.property
     def swap_available_bytes(self) -> Global___UInt64Value: ...
     @_builtins.property
@@ -4758,6 +5424,8 @@ Global___SwapUsage: _TypeAlias = SwapUsage  # noqa: Y015
 
 @_typing.final
 class WindowsMemoryUsage(_message.Message):
+    """For Windows nodes; never sent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMESTAMP_FIELD_NUMBER: _builtins.int
@@ -4793,6 +5461,8 @@ Global___WindowsMemoryUsage: _TypeAlias = WindowsMemoryUsage  # noqa: Y015
 
 @_typing.final
 class ReopenContainerLogRequest(_message.Message):
+    """What ReopenContainerLog is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -4812,6 +5482,8 @@ Global___ReopenContainerLogRequest: _TypeAlias = ReopenContainerLogRequest  # no
 
 @_typing.final
 class ReopenContainerLogResponse(_message.Message):
+    """What ReopenContainerLog answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -4827,6 +5499,8 @@ Global___ReopenContainerLogResponse: _TypeAlias = ReopenContainerLogResponse  # 
 
 @_typing.final
 class CheckpointContainerRequest(_message.Message):
+    """What CheckpointContainer is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -4834,7 +5508,9 @@ class CheckpointContainerRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     container_id: _builtins.str
     location: _builtins.str
+    """Absolute path of the archive to write."""
     timeout: _builtins.int
+    """Seconds; 0 is the runtime's default."""
     def __init__(
         self,
         *,
@@ -4852,6 +5528,8 @@ Global___CheckpointContainerRequest: _TypeAlias = CheckpointContainerRequest  # 
 
 @_typing.final
 class CheckpointContainerResponse(_message.Message):
+    """What CheckpointContainer answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -4867,6 +5545,8 @@ Global___CheckpointContainerResponse: _TypeAlias = CheckpointContainerResponse  
 
 @_typing.final
 class CheckpointPodRequest(_message.Message):
+    """What CheckpointPod is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -4895,10 +5575,17 @@ class CheckpointPodRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     pod_sandbox_id: _builtins.str
     output_path: _builtins.str
+    """An absolute, existing, empty directory of the caller's; nothing is written elsewhere, and
+    nothing half-written stays there after an error.
+    """
     @_builtins.property
-    def container_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def container_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Running containers of that sandbox, at least one, each once."""
+
     @_builtins.property
-    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Unknown keys are refused."""
+
     def __init__(
         self,
         *,
@@ -4917,6 +5604,8 @@ Global___CheckpointPodRequest: _TypeAlias = CheckpointPodRequest  # noqa: Y015
 
 @_typing.final
 class CheckpointPodResponse(_message.Message):
+    """What CheckpointPod answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -4932,6 +5621,11 @@ Global___CheckpointPodResponse: _TypeAlias = CheckpointPodResponse  # noqa: Y015
 
 @_typing.final
 class RestorePodRequest(_message.Message):
+    """The checkpoint decides about memory and files. The configs say what the caller expects of image,
+    command and environment; what differs is refused. Labels, mounts, limits and security come from
+    the configs.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -4960,13 +5654,21 @@ class RestorePodRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     CONTAINER_CONFIGS_FIELD_NUMBER: _builtins.int
     checkpoint_path: _builtins.str
+    """What CheckpointPod wrote; it is not changed."""
     runtime_handler: _builtins.str
+    """As in RunPodSandboxRequest."""
     @_builtins.property
-    def config(self) -> Global___PodSandboxConfig: ...
+    def config(self) -> Global___PodSandboxConfig:
+        """Must be set."""
+
     @_builtins.property
-    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Unknown keys are refused."""
+
     @_builtins.property
-    def container_configs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerConfig]: ...
+    def container_configs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerConfig]:
+        """Exactly the containers of the checkpoint, by their names."""
+
     def __init__(
         self,
         *,
@@ -4986,6 +5688,8 @@ Global___RestorePodRequest: _TypeAlias = RestorePodRequest  # noqa: Y015
 
 @_typing.final
 class RestoredContainer(_message.Message):
+    """The id that a container of the checkpoint got."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -5008,6 +5712,8 @@ Global___RestoredContainer: _TypeAlias = RestoredContainer  # noqa: Y015
 
 @_typing.final
 class RestorePodResponse(_message.Message):
+    """What RestorePod answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
@@ -5031,6 +5737,8 @@ Global___RestorePodResponse: _TypeAlias = RestorePodResponse  # noqa: Y015
 
 @_typing.final
 class GetEventsRequest(_message.Message):
+    """What GetContainerEvents is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -5046,6 +5754,8 @@ Global___GetEventsRequest: _TypeAlias = GetEventsRequest  # noqa: Y015
 
 @_typing.final
 class ContainerEventResponse(_message.Message):
+    """One change."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -5054,12 +5764,18 @@ class ContainerEventResponse(_message.Message):
     POD_SANDBOX_STATUS_FIELD_NUMBER: _builtins.int
     CONTAINERS_STATUSES_FIELD_NUMBER: _builtins.int
     container_id: _builtins.str
+    """Of the container, or of the sandbox for a change of the sandbox."""
     container_event_type: Global___ContainerEventType.ValueType
     created_at: _builtins.int
+    """Unix time in nanoseconds."""
     @_builtins.property
-    def pod_sandbox_status(self) -> Global___PodSandboxStatus: ...
+    def pod_sandbox_status(self) -> Global___PodSandboxStatus:
+        """After the change; the kubelet ignores events without it."""
+
     @_builtins.property
-    def containers_statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerStatus]: ...
+    def containers_statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerStatus]:
+        """Of all containers of the pod."""
+
     def __init__(
         self,
         *,
@@ -5079,6 +5795,8 @@ Global___ContainerEventResponse: _TypeAlias = ContainerEventResponse  # noqa: Y0
 
 @_typing.final
 class ListMetricDescriptorsRequest(_message.Message):
+    """What ListMetricDescriptors is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -5094,6 +5812,8 @@ Global___ListMetricDescriptorsRequest: _TypeAlias = ListMetricDescriptorsRequest
 
 @_typing.final
 class ListMetricDescriptorsResponse(_message.Message):
+    """What ListMetricDescriptors answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DESCRIPTORS_FIELD_NUMBER: _builtins.int
@@ -5114,6 +5834,8 @@ Global___ListMetricDescriptorsResponse: _TypeAlias = ListMetricDescriptorsRespon
 
 @_typing.final
 class MetricDescriptor(_message.Message):
+    """A metric's name, help text and labels; neither is empty."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -5122,7 +5844,9 @@ class MetricDescriptor(_message.Message):
     name: _builtins.str
     help: _builtins.str
     @_builtins.property
-    def label_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def label_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In the order of Metric.label_values."""
+
     def __init__(
         self,
         *,
@@ -5140,6 +5864,8 @@ Global___MetricDescriptor: _TypeAlias = MetricDescriptor  # noqa: Y015
 
 @_typing.final
 class ListPodSandboxMetricsRequest(_message.Message):
+    """What ListPodSandboxMetrics is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -5155,6 +5881,8 @@ Global___ListPodSandboxMetricsRequest: _TypeAlias = ListPodSandboxMetricsRequest
 
 @_typing.final
 class ListPodSandboxMetricsResponse(_message.Message):
+    """What ListPodSandboxMetrics answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_METRICS_FIELD_NUMBER: _builtins.int
@@ -5175,6 +5903,8 @@ Global___ListPodSandboxMetricsResponse: _TypeAlias = ListPodSandboxMetricsRespon
 
 @_typing.final
 class StreamPodSandboxMetricsRequest(_message.Message):
+    """What StreamPodSandboxMetrics is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -5190,6 +5920,8 @@ Global___StreamPodSandboxMetricsRequest: _TypeAlias = StreamPodSandboxMetricsReq
 
 @_typing.final
 class StreamPodSandboxMetricsResponse(_message.Message):
+    """What StreamPodSandboxMetrics answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_METRICS_FIELD_NUMBER: _builtins.int
@@ -5210,6 +5942,8 @@ Global___StreamPodSandboxMetricsResponse: _TypeAlias = StreamPodSandboxMetricsRe
 
 @_typing.final
 class PodSandboxMetrics(_message.Message):
+    """The metrics of one pod and of its containers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
@@ -5237,6 +5971,8 @@ Global___PodSandboxMetrics: _TypeAlias = PodSandboxMetrics  # noqa: Y015
 
 @_typing.final
 class ContainerMetrics(_message.Message):
+    """The metrics of one container."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
@@ -5260,6 +5996,8 @@ Global___ContainerMetrics: _TypeAlias = ContainerMetrics  # noqa: Y015
 
 @_typing.final
 class Metric(_message.Message):
+    """One value of one metric."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -5269,9 +6007,12 @@ class Metric(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     timestamp: _builtins.int
+    """Unix time in nanoseconds; 0 is now."""
     metric_type: Global___MetricType.ValueType
     @_builtins.property
-    def label_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def label_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As many as the descriptor has keys."""
+
     @_builtins.property
     def value(self) -> Global___UInt64Value: ...
     def __init__(
@@ -5293,6 +6034,8 @@ Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
 class RuntimeConfigRequest(_message.Message):
+    """What RuntimeConfig is asked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -5308,6 +6051,8 @@ Global___RuntimeConfigRequest: _TypeAlias = RuntimeConfigRequest  # noqa: Y015
 
 @_typing.final
 class RuntimeConfigResponse(_message.Message):
+    """What RuntimeConfig answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LINUX_FIELD_NUMBER: _builtins.int
@@ -5328,6 +6073,8 @@ Global___RuntimeConfigResponse: _TypeAlias = RuntimeConfigResponse  # noqa: Y015
 
 @_typing.final
 class LinuxRuntimeConfiguration(_message.Message):
+    """What the kubelet has to know about this node's runtime."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CGROUP_DRIVER_FIELD_NUMBER: _builtins.int
@@ -5347,6 +6094,8 @@ Global___LinuxRuntimeConfiguration: _TypeAlias = LinuxRuntimeConfiguration  # no
 
 @_typing.final
 class UpdatePodSandboxResourcesRequest(_message.Message):
+    """The pod's limits after a resize; containers are resized by themselves."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     POD_SANDBOX_ID_FIELD_NUMBER: _builtins.int
@@ -5374,6 +6123,8 @@ Global___UpdatePodSandboxResourcesRequest: _TypeAlias = UpdatePodSandboxResource
 
 @_typing.final
 class UpdatePodSandboxResourcesResponse(_message.Message):
+    """What UpdatePodSandboxResources answers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(

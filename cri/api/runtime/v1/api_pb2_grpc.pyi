@@ -13,357 +13,519 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RuntimeServiceStub:
+    """Runs pods: sandboxes, the containers in them, and what is asked about both. Every name, path and
+    number in a request is checked; INVALID_ARGUMENT names the field.
+    """
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     Version: _aio.UnaryUnaryMultiCallable[_api_pb2.VersionRequest, _api_pb2.VersionResponse]
+    """Asked on every connect. Cheap, from memory."""
     RunPodSandbox: _aio.UnaryUnaryMultiCallable[_api_pb2.RunPodSandboxRequest, _api_pb2.RunPodSandboxResponse]
+    """Makes a sandbox that is READY when the call returns. On any error nothing is left, and the same
+    request may be sent again.
+    """
     StopPodSandbox: _aio.UnaryUnaryMultiCallable[_api_pb2.StopPodSandboxRequest, _api_pb2.StopPodSandboxResponse]
+    """Stops every container in the sandbox and releases its network. May be repeated; an unknown id
+    is no error. The sandbox stays readable, NOTREADY.
+    """
     RemovePodSandbox: _aio.UnaryUnaryMultiCallable[_api_pb2.RemovePodSandboxRequest, _api_pb2.RemovePodSandboxResponse]
+    """Stops what still runs and removes all of it. May be repeated; an unknown id is no error."""
     PodSandboxStatus: _aio.UnaryUnaryMultiCallable[_api_pb2.PodSandboxStatusRequest, _api_pb2.PodSandboxStatusResponse]
+    """Tells about one sandbox; NOT_FOUND means to the kubelet that it is gone."""
     ListPodSandbox: _aio.UnaryUnaryMultiCallable[_api_pb2.ListPodSandboxRequest, _api_pb2.ListPodSandboxResponse]
+    """Lists from memory; the kubelet asks every second. Answers over 16 MiB fail at the kubelet, so
+    RESOURCE_EXHAUSTED points to StreamPodSandboxes.
+    """
     StreamPodSandboxes: _aio.UnaryStreamMultiCallable[_api_pb2.StreamPodSandboxesRequest, _api_pb2.StreamPodSandboxesResponse]
+    """The same list in chunks: every item once, at least one in each chunk, end of stream after the
+    last.
+    """
     CreateContainer: _aio.UnaryUnaryMultiCallable[_api_pb2.CreateContainerRequest, _api_pb2.CreateContainerResponse]
+    """Makes a container in a READY sandbox without running it. What can be refused is refused here.
+    Errors that begin with `ImageVolumeMountFailed` or `RROUnsupported` become reasons of their own
+    at the kubelet.
+    """
     StartContainer: _aio.UnaryUnaryMultiCallable[_api_pb2.StartContainerRequest, _api_pb2.StartContainerResponse]
+    """Runs a CREATED container; FAILED_PRECONDITION in any other state."""
     StopContainer: _aio.UnaryUnaryMultiCallable[_api_pb2.StopContainerRequest, _api_pb2.StopContainerResponse]
+    """Sends the stop signal, waits `timeout` seconds, then kills. May be repeated; an unknown id is
+    no error.
+    """
     RemoveContainer: _aio.UnaryUnaryMultiCallable[_api_pb2.RemoveContainerRequest, _api_pb2.RemoveContainerResponse]
+    """Forces the container away and leaves its log files, which are the kubelet's. May be repeated;
+    an unknown id is no error.
+    """
     ListContainers: _aio.UnaryUnaryMultiCallable[_api_pb2.ListContainersRequest, _api_pb2.ListContainersResponse]
+    """Lists from memory; see ListPodSandbox."""
     StreamContainers: _aio.UnaryStreamMultiCallable[_api_pb2.StreamContainersRequest, _api_pb2.StreamContainersResponse]
+    """The same list in chunks; see StreamPodSandboxes."""
     ContainerStatus: _aio.UnaryUnaryMultiCallable[_api_pb2.ContainerStatusRequest, _api_pb2.ContainerStatusResponse]
+    """Tells about one container; NOT_FOUND means to the kubelet that it is gone."""
     UpdateContainerResources: _aio.UnaryUnaryMultiCallable[_api_pb2.UpdateContainerResourcesRequest, _api_pb2.UpdateContainerResourcesResponse]
+    """Changes limits while the container runs: all of them or none."""
     ReopenContainerLog: _aio.UnaryUnaryMultiCallable[_api_pb2.ReopenContainerLogRequest, _api_pb2.ReopenContainerLogResponse]
+    """Returns when a new log file exists and takes every further line; after an error there is no new
+    file.
+    """
     ExecSync: _aio.UnaryUnaryMultiCallable[_api_pb2.ExecSyncRequest, _api_pb2.ExecSyncResponse]
+    """Runs a program and collects its output. An exit code other than 0 is an answer; a timeout is
+    DEADLINE_EXCEEDED, and by then the program is gone.
+    """
     Exec: _aio.UnaryUnaryMultiCallable[_api_pb2.ExecRequest, _api_pb2.ExecResponse]
+    """Returns a URL, good for one use, at which a program runs with streams."""
     Attach: _aio.UnaryUnaryMultiCallable[_api_pb2.AttachRequest, _api_pb2.AttachResponse]
+    """Returns a URL, good for one use, of the container's own streams."""
     PortForward: _aio.UnaryUnaryMultiCallable[_api_pb2.PortForwardRequest, _api_pb2.PortForwardResponse]
+    """Returns a URL, good for one use, that leads to ports in the pod's network namespace."""
     ContainerStats: _aio.UnaryUnaryMultiCallable[_api_pb2.ContainerStatsRequest, _api_pb2.ContainerStatsResponse]
+    """Reads the counters of one container."""
     ListContainerStats: _aio.UnaryUnaryMultiCallable[_api_pb2.ListContainerStatsRequest, _api_pb2.ListContainerStatsResponse]
+    """Reads the counters of running containers; the kubelet asks every few seconds."""
     StreamContainerStats: _aio.UnaryStreamMultiCallable[_api_pb2.StreamContainerStatsRequest, _api_pb2.StreamContainerStatsResponse]
+    """The same list in chunks."""
     PodSandboxStats: _aio.UnaryUnaryMultiCallable[_api_pb2.PodSandboxStatsRequest, _api_pb2.PodSandboxStatsResponse]
+    """Reads the counters of one pod."""
     ListPodSandboxStats: _aio.UnaryUnaryMultiCallable[_api_pb2.ListPodSandboxStatsRequest, _api_pb2.ListPodSandboxStatsResponse]
+    """Reads the counters of pods."""
     StreamPodSandboxStats: _aio.UnaryStreamMultiCallable[_api_pb2.StreamPodSandboxStatsRequest, _api_pb2.StreamPodSandboxStatsResponse]
+    """The same list in chunks."""
     UpdateRuntimeConfig: _aio.UnaryUnaryMultiCallable[_api_pb2.UpdateRuntimeConfigRequest, _api_pb2.UpdateRuntimeConfigResponse]
+    """Takes what only the cluster knows, which is the node's pod range."""
     Status: _aio.UnaryUnaryMultiCallable[_api_pb2.StatusRequest, _api_pb2.StatusResponse]
+    """Tells whether pods can be run and connected, and what each handler can do. Polled every 5 s."""
     CheckpointContainer: _aio.UnaryUnaryMultiCallable[_api_pb2.CheckpointContainerRequest, _api_pb2.CheckpointContainerResponse]
+    """Writes the state of one container to an archive; the container goes on running."""
     CheckpointPod: _aio.UnaryUnaryMultiCallable[_api_pb2.CheckpointPodRequest, _api_pb2.CheckpointPodResponse]
+    """Writes the state of containers of one pod to a directory. All are paused before the first is
+    captured and resumed after the last, also after an error. The caller must set a deadline.
+    """
     RestorePod: _aio.UnaryUnaryMultiCallable[_api_pb2.RestorePodRequest, _api_pb2.RestorePodResponse]
+    """Makes a sandbox and its containers from a checkpoint. The containers are CREATED; their
+    processes go on when StartContainer is called. On any error nothing is left.
+    """
     GetContainerEvents: _aio.UnaryStreamMultiCallable[_api_pb2.GetEventsRequest, _api_pb2.ContainerEventResponse]
+    """Sends an event for each change of a container or sandbox, until the client ends the stream."""
     ListMetricDescriptors: _aio.UnaryUnaryMultiCallable[_api_pb2.ListMetricDescriptorsRequest, _api_pb2.ListMetricDescriptorsResponse]
+    """Describes the metrics of ListPodSandboxMetrics."""
     ListPodSandboxMetrics: _aio.UnaryUnaryMultiCallable[_api_pb2.ListPodSandboxMetricsRequest, _api_pb2.ListPodSandboxMetricsResponse]
+    """Reads the metrics of all pods, once for each scrape of the kubelet."""
     StreamPodSandboxMetrics: _aio.UnaryStreamMultiCallable[_api_pb2.StreamPodSandboxMetricsRequest, _api_pb2.StreamPodSandboxMetricsResponse]
+    """The same list in chunks."""
     RuntimeConfig: _aio.UnaryUnaryMultiCallable[_api_pb2.RuntimeConfigRequest, _api_pb2.RuntimeConfigResponse]
+    """Tells the cgroup driver, which never changes while the kubelet lives; the kubelet takes it
+    over.
+    """
     UpdatePodSandboxResources: _aio.UnaryUnaryMultiCallable[_api_pb2.UpdatePodSandboxResourcesRequest, _api_pb2.UpdatePodSandboxResourcesResponse]
+    """Notes that the pod as a whole was resized. Any error but UNIMPLEMENTED rejects the resize."""
 
 class RuntimeServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Runs pods: sandboxes, the containers in them, and what is asked about both. Every name, path and
+    number in a request is checked; INVALID_ARGUMENT names the field.
+    """
+
     @_abc_1.abstractmethod
     def Version(
         self,
         request: _api_pb2.VersionRequest,
         context: _aio.ServicerContext[_api_pb2.VersionRequest, _abc.Awaitable[_api_pb2.VersionResponse]],
-    ) -> _abc.Awaitable[_api_pb2.VersionResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.VersionResponse]:
+        """Asked on every connect. Cheap, from memory."""
 
     @_abc_1.abstractmethod
     def RunPodSandbox(
         self,
         request: _api_pb2.RunPodSandboxRequest,
         context: _aio.ServicerContext[_api_pb2.RunPodSandboxRequest, _abc.Awaitable[_api_pb2.RunPodSandboxResponse]],
-    ) -> _abc.Awaitable[_api_pb2.RunPodSandboxResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.RunPodSandboxResponse]:
+        """Makes a sandbox that is READY when the call returns. On any error nothing is left, and the same
+        request may be sent again.
+        """
 
     @_abc_1.abstractmethod
     def StopPodSandbox(
         self,
         request: _api_pb2.StopPodSandboxRequest,
         context: _aio.ServicerContext[_api_pb2.StopPodSandboxRequest, _abc.Awaitable[_api_pb2.StopPodSandboxResponse]],
-    ) -> _abc.Awaitable[_api_pb2.StopPodSandboxResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.StopPodSandboxResponse]:
+        """Stops every container in the sandbox and releases its network. May be repeated; an unknown id
+        is no error. The sandbox stays readable, NOTREADY.
+        """
 
     @_abc_1.abstractmethod
     def RemovePodSandbox(
         self,
         request: _api_pb2.RemovePodSandboxRequest,
         context: _aio.ServicerContext[_api_pb2.RemovePodSandboxRequest, _abc.Awaitable[_api_pb2.RemovePodSandboxResponse]],
-    ) -> _abc.Awaitable[_api_pb2.RemovePodSandboxResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.RemovePodSandboxResponse]:
+        """Stops what still runs and removes all of it. May be repeated; an unknown id is no error."""
 
     @_abc_1.abstractmethod
     def PodSandboxStatus(
         self,
         request: _api_pb2.PodSandboxStatusRequest,
         context: _aio.ServicerContext[_api_pb2.PodSandboxStatusRequest, _abc.Awaitable[_api_pb2.PodSandboxStatusResponse]],
-    ) -> _abc.Awaitable[_api_pb2.PodSandboxStatusResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.PodSandboxStatusResponse]:
+        """Tells about one sandbox; NOT_FOUND means to the kubelet that it is gone."""
 
     @_abc_1.abstractmethod
     def ListPodSandbox(
         self,
         request: _api_pb2.ListPodSandboxRequest,
         context: _aio.ServicerContext[_api_pb2.ListPodSandboxRequest, _abc.Awaitable[_api_pb2.ListPodSandboxResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListPodSandboxResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListPodSandboxResponse]:
+        """Lists from memory; the kubelet asks every second. Answers over 16 MiB fail at the kubelet, so
+        RESOURCE_EXHAUSTED points to StreamPodSandboxes.
+        """
 
     @_abc_1.abstractmethod
     def StreamPodSandboxes(
         self,
         request: _api_pb2.StreamPodSandboxesRequest,
         context: _aio.ServicerContext[_api_pb2.StreamPodSandboxesRequest, _abc.AsyncIterator[_api_pb2.StreamPodSandboxesResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.StreamPodSandboxesResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.StreamPodSandboxesResponse]:
+        """The same list in chunks: every item once, at least one in each chunk, end of stream after the
+        last.
+        """
 
     @_abc_1.abstractmethod
     def CreateContainer(
         self,
         request: _api_pb2.CreateContainerRequest,
         context: _aio.ServicerContext[_api_pb2.CreateContainerRequest, _abc.Awaitable[_api_pb2.CreateContainerResponse]],
-    ) -> _abc.Awaitable[_api_pb2.CreateContainerResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.CreateContainerResponse]:
+        """Makes a container in a READY sandbox without running it. What can be refused is refused here.
+        Errors that begin with `ImageVolumeMountFailed` or `RROUnsupported` become reasons of their own
+        at the kubelet.
+        """
 
     @_abc_1.abstractmethod
     def StartContainer(
         self,
         request: _api_pb2.StartContainerRequest,
         context: _aio.ServicerContext[_api_pb2.StartContainerRequest, _abc.Awaitable[_api_pb2.StartContainerResponse]],
-    ) -> _abc.Awaitable[_api_pb2.StartContainerResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.StartContainerResponse]:
+        """Runs a CREATED container; FAILED_PRECONDITION in any other state."""
 
     @_abc_1.abstractmethod
     def StopContainer(
         self,
         request: _api_pb2.StopContainerRequest,
         context: _aio.ServicerContext[_api_pb2.StopContainerRequest, _abc.Awaitable[_api_pb2.StopContainerResponse]],
-    ) -> _abc.Awaitable[_api_pb2.StopContainerResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.StopContainerResponse]:
+        """Sends the stop signal, waits `timeout` seconds, then kills. May be repeated; an unknown id is
+        no error.
+        """
 
     @_abc_1.abstractmethod
     def RemoveContainer(
         self,
         request: _api_pb2.RemoveContainerRequest,
         context: _aio.ServicerContext[_api_pb2.RemoveContainerRequest, _abc.Awaitable[_api_pb2.RemoveContainerResponse]],
-    ) -> _abc.Awaitable[_api_pb2.RemoveContainerResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.RemoveContainerResponse]:
+        """Forces the container away and leaves its log files, which are the kubelet's. May be repeated;
+        an unknown id is no error.
+        """
 
     @_abc_1.abstractmethod
     def ListContainers(
         self,
         request: _api_pb2.ListContainersRequest,
         context: _aio.ServicerContext[_api_pb2.ListContainersRequest, _abc.Awaitable[_api_pb2.ListContainersResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListContainersResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListContainersResponse]:
+        """Lists from memory; see ListPodSandbox."""
 
     @_abc_1.abstractmethod
     def StreamContainers(
         self,
         request: _api_pb2.StreamContainersRequest,
         context: _aio.ServicerContext[_api_pb2.StreamContainersRequest, _abc.AsyncIterator[_api_pb2.StreamContainersResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.StreamContainersResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.StreamContainersResponse]:
+        """The same list in chunks; see StreamPodSandboxes."""
 
     @_abc_1.abstractmethod
     def ContainerStatus(
         self,
         request: _api_pb2.ContainerStatusRequest,
         context: _aio.ServicerContext[_api_pb2.ContainerStatusRequest, _abc.Awaitable[_api_pb2.ContainerStatusResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ContainerStatusResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ContainerStatusResponse]:
+        """Tells about one container; NOT_FOUND means to the kubelet that it is gone."""
 
     @_abc_1.abstractmethod
     def UpdateContainerResources(
         self,
         request: _api_pb2.UpdateContainerResourcesRequest,
         context: _aio.ServicerContext[_api_pb2.UpdateContainerResourcesRequest, _abc.Awaitable[_api_pb2.UpdateContainerResourcesResponse]],
-    ) -> _abc.Awaitable[_api_pb2.UpdateContainerResourcesResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.UpdateContainerResourcesResponse]:
+        """Changes limits while the container runs: all of them or none."""
 
     @_abc_1.abstractmethod
     def ReopenContainerLog(
         self,
         request: _api_pb2.ReopenContainerLogRequest,
         context: _aio.ServicerContext[_api_pb2.ReopenContainerLogRequest, _abc.Awaitable[_api_pb2.ReopenContainerLogResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ReopenContainerLogResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ReopenContainerLogResponse]:
+        """Returns when a new log file exists and takes every further line; after an error there is no new
+        file.
+        """
 
     @_abc_1.abstractmethod
     def ExecSync(
         self,
         request: _api_pb2.ExecSyncRequest,
         context: _aio.ServicerContext[_api_pb2.ExecSyncRequest, _abc.Awaitable[_api_pb2.ExecSyncResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ExecSyncResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ExecSyncResponse]:
+        """Runs a program and collects its output. An exit code other than 0 is an answer; a timeout is
+        DEADLINE_EXCEEDED, and by then the program is gone.
+        """
 
     @_abc_1.abstractmethod
     def Exec(
         self,
         request: _api_pb2.ExecRequest,
         context: _aio.ServicerContext[_api_pb2.ExecRequest, _abc.Awaitable[_api_pb2.ExecResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ExecResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ExecResponse]:
+        """Returns a URL, good for one use, at which a program runs with streams."""
 
     @_abc_1.abstractmethod
     def Attach(
         self,
         request: _api_pb2.AttachRequest,
         context: _aio.ServicerContext[_api_pb2.AttachRequest, _abc.Awaitable[_api_pb2.AttachResponse]],
-    ) -> _abc.Awaitable[_api_pb2.AttachResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.AttachResponse]:
+        """Returns a URL, good for one use, of the container's own streams."""
 
     @_abc_1.abstractmethod
     def PortForward(
         self,
         request: _api_pb2.PortForwardRequest,
         context: _aio.ServicerContext[_api_pb2.PortForwardRequest, _abc.Awaitable[_api_pb2.PortForwardResponse]],
-    ) -> _abc.Awaitable[_api_pb2.PortForwardResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.PortForwardResponse]:
+        """Returns a URL, good for one use, that leads to ports in the pod's network namespace."""
 
     @_abc_1.abstractmethod
     def ContainerStats(
         self,
         request: _api_pb2.ContainerStatsRequest,
         context: _aio.ServicerContext[_api_pb2.ContainerStatsRequest, _abc.Awaitable[_api_pb2.ContainerStatsResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ContainerStatsResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ContainerStatsResponse]:
+        """Reads the counters of one container."""
 
     @_abc_1.abstractmethod
     def ListContainerStats(
         self,
         request: _api_pb2.ListContainerStatsRequest,
         context: _aio.ServicerContext[_api_pb2.ListContainerStatsRequest, _abc.Awaitable[_api_pb2.ListContainerStatsResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListContainerStatsResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListContainerStatsResponse]:
+        """Reads the counters of running containers; the kubelet asks every few seconds."""
 
     @_abc_1.abstractmethod
     def StreamContainerStats(
         self,
         request: _api_pb2.StreamContainerStatsRequest,
         context: _aio.ServicerContext[_api_pb2.StreamContainerStatsRequest, _abc.AsyncIterator[_api_pb2.StreamContainerStatsResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.StreamContainerStatsResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.StreamContainerStatsResponse]:
+        """The same list in chunks."""
 
     @_abc_1.abstractmethod
     def PodSandboxStats(
         self,
         request: _api_pb2.PodSandboxStatsRequest,
         context: _aio.ServicerContext[_api_pb2.PodSandboxStatsRequest, _abc.Awaitable[_api_pb2.PodSandboxStatsResponse]],
-    ) -> _abc.Awaitable[_api_pb2.PodSandboxStatsResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.PodSandboxStatsResponse]:
+        """Reads the counters of one pod."""
 
     @_abc_1.abstractmethod
     def ListPodSandboxStats(
         self,
         request: _api_pb2.ListPodSandboxStatsRequest,
         context: _aio.ServicerContext[_api_pb2.ListPodSandboxStatsRequest, _abc.Awaitable[_api_pb2.ListPodSandboxStatsResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListPodSandboxStatsResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListPodSandboxStatsResponse]:
+        """Reads the counters of pods."""
 
     @_abc_1.abstractmethod
     def StreamPodSandboxStats(
         self,
         request: _api_pb2.StreamPodSandboxStatsRequest,
         context: _aio.ServicerContext[_api_pb2.StreamPodSandboxStatsRequest, _abc.AsyncIterator[_api_pb2.StreamPodSandboxStatsResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.StreamPodSandboxStatsResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.StreamPodSandboxStatsResponse]:
+        """The same list in chunks."""
 
     @_abc_1.abstractmethod
     def UpdateRuntimeConfig(
         self,
         request: _api_pb2.UpdateRuntimeConfigRequest,
         context: _aio.ServicerContext[_api_pb2.UpdateRuntimeConfigRequest, _abc.Awaitable[_api_pb2.UpdateRuntimeConfigResponse]],
-    ) -> _abc.Awaitable[_api_pb2.UpdateRuntimeConfigResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.UpdateRuntimeConfigResponse]:
+        """Takes what only the cluster knows, which is the node's pod range."""
 
     @_abc_1.abstractmethod
     def Status(
         self,
         request: _api_pb2.StatusRequest,
         context: _aio.ServicerContext[_api_pb2.StatusRequest, _abc.Awaitable[_api_pb2.StatusResponse]],
-    ) -> _abc.Awaitable[_api_pb2.StatusResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.StatusResponse]:
+        """Tells whether pods can be run and connected, and what each handler can do. Polled every 5 s."""
 
     @_abc_1.abstractmethod
     def CheckpointContainer(
         self,
         request: _api_pb2.CheckpointContainerRequest,
         context: _aio.ServicerContext[_api_pb2.CheckpointContainerRequest, _abc.Awaitable[_api_pb2.CheckpointContainerResponse]],
-    ) -> _abc.Awaitable[_api_pb2.CheckpointContainerResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.CheckpointContainerResponse]:
+        """Writes the state of one container to an archive; the container goes on running."""
 
     @_abc_1.abstractmethod
     def CheckpointPod(
         self,
         request: _api_pb2.CheckpointPodRequest,
         context: _aio.ServicerContext[_api_pb2.CheckpointPodRequest, _abc.Awaitable[_api_pb2.CheckpointPodResponse]],
-    ) -> _abc.Awaitable[_api_pb2.CheckpointPodResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.CheckpointPodResponse]:
+        """Writes the state of containers of one pod to a directory. All are paused before the first is
+        captured and resumed after the last, also after an error. The caller must set a deadline.
+        """
 
     @_abc_1.abstractmethod
     def RestorePod(
         self,
         request: _api_pb2.RestorePodRequest,
         context: _aio.ServicerContext[_api_pb2.RestorePodRequest, _abc.Awaitable[_api_pb2.RestorePodResponse]],
-    ) -> _abc.Awaitable[_api_pb2.RestorePodResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.RestorePodResponse]:
+        """Makes a sandbox and its containers from a checkpoint. The containers are CREATED; their
+        processes go on when StartContainer is called. On any error nothing is left.
+        """
 
     @_abc_1.abstractmethod
     def GetContainerEvents(
         self,
         request: _api_pb2.GetEventsRequest,
         context: _aio.ServicerContext[_api_pb2.GetEventsRequest, _abc.AsyncIterator[_api_pb2.ContainerEventResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.ContainerEventResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.ContainerEventResponse]:
+        """Sends an event for each change of a container or sandbox, until the client ends the stream."""
 
     @_abc_1.abstractmethod
     def ListMetricDescriptors(
         self,
         request: _api_pb2.ListMetricDescriptorsRequest,
         context: _aio.ServicerContext[_api_pb2.ListMetricDescriptorsRequest, _abc.Awaitable[_api_pb2.ListMetricDescriptorsResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListMetricDescriptorsResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListMetricDescriptorsResponse]:
+        """Describes the metrics of ListPodSandboxMetrics."""
 
     @_abc_1.abstractmethod
     def ListPodSandboxMetrics(
         self,
         request: _api_pb2.ListPodSandboxMetricsRequest,
         context: _aio.ServicerContext[_api_pb2.ListPodSandboxMetricsRequest, _abc.Awaitable[_api_pb2.ListPodSandboxMetricsResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListPodSandboxMetricsResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListPodSandboxMetricsResponse]:
+        """Reads the metrics of all pods, once for each scrape of the kubelet."""
 
     @_abc_1.abstractmethod
     def StreamPodSandboxMetrics(
         self,
         request: _api_pb2.StreamPodSandboxMetricsRequest,
         context: _aio.ServicerContext[_api_pb2.StreamPodSandboxMetricsRequest, _abc.AsyncIterator[_api_pb2.StreamPodSandboxMetricsResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.StreamPodSandboxMetricsResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.StreamPodSandboxMetricsResponse]:
+        """The same list in chunks."""
 
     @_abc_1.abstractmethod
     def RuntimeConfig(
         self,
         request: _api_pb2.RuntimeConfigRequest,
         context: _aio.ServicerContext[_api_pb2.RuntimeConfigRequest, _abc.Awaitable[_api_pb2.RuntimeConfigResponse]],
-    ) -> _abc.Awaitable[_api_pb2.RuntimeConfigResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.RuntimeConfigResponse]:
+        """Tells the cgroup driver, which never changes while the kubelet lives; the kubelet takes it
+        over.
+        """
 
     @_abc_1.abstractmethod
     def UpdatePodSandboxResources(
         self,
         request: _api_pb2.UpdatePodSandboxResourcesRequest,
         context: _aio.ServicerContext[_api_pb2.UpdatePodSandboxResourcesRequest, _abc.Awaitable[_api_pb2.UpdatePodSandboxResourcesResponse]],
-    ) -> _abc.Awaitable[_api_pb2.UpdatePodSandboxResourcesResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.UpdatePodSandboxResourcesResponse]:
+        """Notes that the pod as a whole was resized. Any error but UNIMPLEMENTED rejects the resize."""
 
 def add_RuntimeServiceServicer_to_server(servicer: RuntimeServiceServicer, server: _aio.Server) -> None: ...
 
 class ImageServiceStub:
+    """Brings images to the node and takes them away again."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListImages: _aio.UnaryUnaryMultiCallable[_api_pb2.ListImagesRequest, _api_pb2.ListImagesResponse]
+    """Lists complete images, one item for each image id."""
     StreamImages: _aio.UnaryStreamMultiCallable[_api_pb2.StreamImagesRequest, _api_pb2.StreamImagesResponse]
+    """The same list in chunks."""
     ImageStatus: _aio.UnaryUnaryMultiCallable[_api_pb2.ImageStatusRequest, _api_pb2.ImageStatusResponse]
+    """Finds an image by tag, digest or id. An absent image is an answer without `image`."""
     PullImage: _aio.UnaryUnaryMultiCallable[_api_pb2.PullImageRequest, _api_pb2.PullImageResponse]
+    """Fetches and unpacks an image. Has no deadline but cancellation. Errors that begin with
+    `RegistryUnavailable` or `SignatureValidationFailed` become reasons of their own at the
+    kubelet.
+    """
     RemoveImage: _aio.UnaryUnaryMultiCallable[_api_pb2.RemoveImageRequest, _api_pb2.RemoveImageResponse]
+    """Removes an image with all of its names. It is invisible when the call returns; space may be
+    freed later. May be repeated; an unknown image is no error.
+    """
     ImageFsInfo: _aio.UnaryUnaryMultiCallable[_api_pb2.ImageFsInfoRequest, _api_pb2.ImageFsInfoResponse]
+    """Tells what images and writable layers take. Works on an empty store: clients call it to see
+    whether anybody is there.
+    """
 
 class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Brings images to the node and takes them away again."""
+
     @_abc_1.abstractmethod
     def ListImages(
         self,
         request: _api_pb2.ListImagesRequest,
         context: _aio.ServicerContext[_api_pb2.ListImagesRequest, _abc.Awaitable[_api_pb2.ListImagesResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ListImagesResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ListImagesResponse]:
+        """Lists complete images, one item for each image id."""
 
     @_abc_1.abstractmethod
     def StreamImages(
         self,
         request: _api_pb2.StreamImagesRequest,
         context: _aio.ServicerContext[_api_pb2.StreamImagesRequest, _abc.AsyncIterator[_api_pb2.StreamImagesResponse]],
-    ) -> _abc.AsyncIterator[_api_pb2.StreamImagesResponse]: ...
+    ) -> _abc.AsyncIterator[_api_pb2.StreamImagesResponse]:
+        """The same list in chunks."""
 
     @_abc_1.abstractmethod
     def ImageStatus(
         self,
         request: _api_pb2.ImageStatusRequest,
         context: _aio.ServicerContext[_api_pb2.ImageStatusRequest, _abc.Awaitable[_api_pb2.ImageStatusResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ImageStatusResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ImageStatusResponse]:
+        """Finds an image by tag, digest or id. An absent image is an answer without `image`."""
 
     @_abc_1.abstractmethod
     def PullImage(
         self,
         request: _api_pb2.PullImageRequest,
         context: _aio.ServicerContext[_api_pb2.PullImageRequest, _abc.Awaitable[_api_pb2.PullImageResponse]],
-    ) -> _abc.Awaitable[_api_pb2.PullImageResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.PullImageResponse]:
+        """Fetches and unpacks an image. Has no deadline but cancellation. Errors that begin with
+        `RegistryUnavailable` or `SignatureValidationFailed` become reasons of their own at the
+        kubelet.
+        """
 
     @_abc_1.abstractmethod
     def RemoveImage(
         self,
         request: _api_pb2.RemoveImageRequest,
         context: _aio.ServicerContext[_api_pb2.RemoveImageRequest, _abc.Awaitable[_api_pb2.RemoveImageResponse]],
-    ) -> _abc.Awaitable[_api_pb2.RemoveImageResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.RemoveImageResponse]:
+        """Removes an image with all of its names. It is invisible when the call returns; space may be
+        freed later. May be repeated; an unknown image is no error.
+        """
 
     @_abc_1.abstractmethod
     def ImageFsInfo(
         self,
         request: _api_pb2.ImageFsInfoRequest,
         context: _aio.ServicerContext[_api_pb2.ImageFsInfoRequest, _abc.Awaitable[_api_pb2.ImageFsInfoResponse]],
-    ) -> _abc.Awaitable[_api_pb2.ImageFsInfoResponse]: ...
+    ) -> _abc.Awaitable[_api_pb2.ImageFsInfoResponse]:
+        """Tells what images and writable layers take. Works on an empty store: clients call it to see
+        whether anybody is there.
+        """
 
 def add_ImageServiceServicer_to_server(servicer: ImageServiceServicer, server: _aio.Server) -> None: ...
