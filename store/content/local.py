@@ -1,12 +1,17 @@
 """Content in a directory tree, with its records in the database."""
 
+import asyncio
 from pathlib import Path
+from typing import Final
 
 from store.content.files import DirectoryFiles
 from store.content.recorded import BlobRecord, IngestRecord, RecordedContent, Tables
 from store.database import Database
 from store.metadata.records import SqliteRecords
 from store.threads import in_thread
+
+_PIECE: Final = 100
+"""Files that are looked at before others get their turn: less than a millisecond."""
 
 
 class LocalContent(RecordedContent):
@@ -32,8 +37,10 @@ class LocalContent(RecordedContent):
 
     async def sweep(self) -> None:
         """Free the files that no record names, which only a crash leaves."""
-        for digest in await in_thread(self._directory.blobs):
+        for count, digest in enumerate(await in_thread(self._directory.blobs)):
             if not self._everywhere(digest):
                 self._directory.discard(digest)
+            if count % _PIECE == 0:
+                await asyncio.sleep(0)
         self._directory.drop_partials([ref for _, ref, _ in self._tables.ingests.walk()])
         await in_thread(self._directory.trash.empty)
