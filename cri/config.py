@@ -145,8 +145,9 @@ class Images:
         4_000_000, "A layer with more files, links and directories is refused.", check=at_least(1)
     )
     pinned: tuple[str, ...] = option(
-        ("registry.k8s.io/pause:*",),
-        "Image names (shell patterns) that neither the kubelet's nor ferry's cleaning removes.",
+        (),
+        "Image names (shell patterns) that neither the kubelet's nor ferry's cleaning removes;"
+        " ferry itself needs no pause image.",
         live=True,
     )
     platform: str = option(

@@ -1,6 +1,5 @@
 """`ferry ops`, `doctor` and `version`."""
 
-import importlib.metadata
 import sys
 
 import grpc
@@ -10,6 +9,7 @@ from cri.api.ferry.v1 import node_pb2
 from cri.api.runtime.v1 import api_pb2
 from cri.cli.client import DEFAULT_ADDRESS, Address, Json, command, connect
 from cri.cli.output import print_json, print_messages, print_table
+from cri.version import VERSION
 
 _GRADES = {
     node_pb2.Finding.OK: "ok",
@@ -76,7 +76,6 @@ async def version(
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Print the versions of this command and of the daemon, if it answers."""
-    own = importlib.metadata.version("ferry")
     try:
         async with connect(address) as client:
             answer = await client.runtime.Version(api_pb2.VersionRequest(), timeout=2)
@@ -84,6 +83,6 @@ async def version(
     except grpc.RpcError:
         daemon = ""
     if json:
-        print_json({"ferry": own, "ferryd": daemon or None})
+        print_json({"ferry": VERSION, "ferryd": daemon or None})
     else:
-        sys.stdout.write(f"ferry {own}\nferryd {daemon or 'does not answer'}\n")
+        sys.stdout.write(f"ferry {VERSION}\nferryd {daemon or 'does not answer'}\n")

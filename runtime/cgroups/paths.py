@@ -43,7 +43,7 @@ def expand_slice(name: str) -> str:
 
 
 class CgroupfsPaths:
-    """Plain directories: a pod without a parent gets `/ferry/<sandbox id>`."""
+    """Plain directories: a pod without a parent gets `/ferry-<sandbox id>`."""
 
     @property
     def driver(self) -> Driver:
@@ -62,8 +62,8 @@ class CgroupfsPaths:
             )
 
     def sandbox(self, parent: str, sandbox_id: str) -> str:
-        """Return `parent` itself, or `/ferry/<sandbox_id>`."""
-        return parent or f"/{_PREFIX}/{sandbox_id}"
+        """Return `parent` itself, or `/ferry-<sandbox_id>`: no directory of ours stays empty."""
+        return parent or f"/{_PREFIX}-{sandbox_id}"
 
     def container(self, pod: str, container_id: str) -> str:
         """Return `<pod>/<container_id>`."""

@@ -53,6 +53,12 @@ _X86_LEVELS: Final = (
 )
 
 
+def parse(text: str) -> Platform:
+    """Return `os/architecture[/variant]`, as a configuration has checked it, as a platform."""
+    os_name, architecture, variant = (*text.split("/"), "")[:3]
+    return Platform(os=os_name, architecture=architecture, variant=variant)
+
+
 def host() -> Platform:
     """Return the platform of this machine."""
     machine = os.uname().machine

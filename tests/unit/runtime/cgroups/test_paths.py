@@ -14,7 +14,7 @@ POD = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0a_1b.slic
 @pytest.mark.parametrize(
     ("paths", "parent", "pod", "cgroups_path", "directory"),
     [
-        (CgroupfsPaths(), "", "/ferry/s1", "/ferry/s1/c1", "/ferry/s1/c1"),
+        (CgroupfsPaths(), "", "/ferry-s1", "/ferry-s1/c1", "/ferry-s1/c1"),
         (
             CgroupfsPaths(),
             "/kubepods/podx",

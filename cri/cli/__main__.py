@@ -1,0 +1,5 @@
+"""`python -m cri.cli` is `ferry`."""
+
+from cri.cli import main
+
+main()

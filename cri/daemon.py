@@ -1,0 +1,383 @@
+"""The composition root: the only place that names concrete classes.
+
+Everything is built bottom-up in one exit stack and torn down top-down; what runs for ever runs in
+one task group. The socket appears when recovery is done.
+"""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import grpc.aio
+import uvloop
+
+from cri import node as nodes
+from cri import server as servers
+from cri.api.ferry.v1 import node_pb2_grpc
+from cri.background import Every, forever
+from cri.config import Config
+from cri.config_load import Loaded
+from cri.config_text import walk
+from cri.control import Control
+from cri.interceptors import CallInterceptor
+from cri.logging import set_level, set_up
+from cri.metrics import Metrics
+from cri.metrics_server import serving
+from cri.node import Equipment
+from cri.notify import notify, watchdog
+from cri.services.cri_image import ImageService
+from cri.services.cri_runtime import NAMESPACE, RuntimeService
+from cri.services.ferry_node import NodeService
+from cri.services.node import Node as NodeFacts
+from cri.services.registration import add_services
+from cri.services.subjects import subject
+from cri.version import VERSION
+from runtime import blocking, doctor
+from runtime.cgroups import Cgroups, Driver
+from runtime.cgroups.paths import CgroupfsPaths, SystemdPaths
+from runtime.cgroups.v1 import CgroupsV1
+from runtime.cgroups.v2 import CgroupsV2
+from runtime.kernel.mounts import LinuxMounts
+from runtime.kernel.namespaces import LinuxNamespaces, PodDefaults
+from runtime.monitor.conmon import Conmon
+from runtime.network.bridge import BridgeNetwork
+from runtime.network.ledger import NetworkRecords, PodRange
+from runtime.network.linux import LinuxWires
+from runtime.network.wires import BridgeConfig, PodLink
+from runtime.oci.cli import OciCommandLine
+from runtime.operations import Operations
+from runtime.pods import Sandbox
+from runtime.pods.containers import ContainerService
+from runtime.pods.holder import PidHolders
+from runtime.pods.layout import Layout
+from runtime.pods.members import MemberTable
+from runtime.pods.node import Node
+from runtime.pods.recovery import Recovery
+from runtime.pods.sandboxes import SandboxService
+from runtime.pods.tables import SandboxTable
+from runtime.spec import HostFacts, Json
+from runtime.spec import host as hosts
+from runtime.spec.resources import update_document
+from runtime.tasks import Task
+from runtime.tasks.keeper import Parts
+from runtime.tasks.service import TaskService
+from store.content.local import LocalContent
+from store.database import Database
+from store.files import RootLock
+from store.gc import Collector
+from store.graph import Grace, Graph
+from store.images import Image, events
+from store.images import platform as platforms
+from store.images.connect import RegistryConnector
+from store.images.layers import Limits
+from store.images.pins import Pins
+from store.images.pull import Stores
+from store.images.roots import ImageRoots
+from store.images.store import Images, Setting
+from store.images.transport import Patience
+from store.images.unpack import WorkerUnpacker
+from store.leases import Leases
+from store.metadata import Container
+from store.metadata.records import SqliteRecords
+from store.roots import ContainerRoots
+from store.snapshots.overlay import OverlaySnapshotter
+
+_log = logging.getLogger("ferryd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Store:
+    """What is kept."""
+
+    database: Database
+    containers: SqliteRecords[Container]
+    snapshotter: OverlaySnapshotter
+    images: Images
+    collector: Collector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pods:
+    """What runs."""
+
+    node: Node
+    sandboxes: SandboxService
+    containers: ContainerService
+    tasks: TaskService
+    network: BridgeNetwork
+    recovery: Recovery
+
+    async def recover(self, rebooted: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+        """Make records and node agree: tasks first, then pods."""
+        await self.tasks.recover(rebooted=rebooted)
+        await self.recovery.run()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """What everything else is built on."""
+
+    config: Config
+    layout: Layout
+    equipment: Equipment
+    host: HostFacts
+    operations: Operations
+    metrics: Metrics
+
+
+def run(read: Callable[[], Loaded]) -> None:
+    """Serve until SIGTERM; `read` reads the configuration, now and at each SIGHUP."""
+    loaded = read()
+    set_up(loaded.config.daemon.log_level, loaded.config.daemon.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(loaded, read))
+
+
+async def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
+    """Build bottom-up, recover, serve until told to stop, tear down top-down."""
+    config = loaded.config
+    layout = Layout(config.daemon.root, config.daemon.state)
+    await blocking.run("directories", str(layout.root), partial(_make_directories, layout))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(RootLock(layout.root))
+        base = await _base(config, layout)
+        store = await _store(stack, base)
+        pods = await _pods(stack, base, store)
+        with base.operations.begin("recovery"):
+            await pods.recover(_rebooted(base, store))
+        control = Control(loaded, read, base.operations)
+        await _serve(control, base, store, pods)
+
+
+def _make_directories(layout: Layout) -> None:
+    layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    layout.state.mkdir(parents=True, exist_ok=True, mode=0o711)
+    layout.pods.mkdir(exist_ok=True, mode=0o711)
+    layout.containers.mkdir(exist_ok=True, mode=0o711)
+
+
+async def _base(config: Config, layout: Layout) -> _Base:
+    equipment = await nodes.equipment(config)
+    for finding in nodes.findings(equipment):
+        _log.info("%s", finding.line())
+    default = equipment.handlers.get("")
+    operations = Operations()
+    return _Base(
+        config=config,
+        layout=layout,
+        equipment=equipment,
+        host=hosts.gather(
+            equipment.cgroups,
+            recursive_readonly=default is not None and default.features.recursive_readonly,
+        ),
+        operations=operations,
+        metrics=Metrics(operations),
+    )
+
+
+def _rebooted(base: _Base, store: _Store) -> bool:
+    """Tell whether this is another boot than the last daemon's, and remember this one."""
+    last = store.database.meta("boot_id")
+    store.database.set_meta("boot_id", base.equipment.boot_id)
+    return last is not None and last != base.equipment.boot_id
+
+
+async def _store(stack: AsyncExitStack, base: _Base) -> _Store:
+    config, root = base.config.images, base.layout.root
+    database = Database(root / "state.db")
+    stack.callback(database.close)
+    if database.damage:
+        _log.error("the database was damaged: %s", database.damage)
+    content = LocalContent(root / "content", database)
+    snapshotter = OverlaySnapshotter(root / "snapshots", database)
+    unpacker = await stack.enter_async_context(
+        WorkerUnpacker(
+            limits=Limits(size=config.max_unpacked_bytes, entries=config.max_unpacked_entries),
+            parallel=config.max_concurrent_unpacks,
+        )
+    )
+    leases = Leases(database, snapshotter.name)
+    names = SqliteRecords(database, "images", Image)
+    images = await stack.enter_async_context(
+        Images(
+            Stores(content=content, snapshotter=snapshotter, unpacker=unpacker, protection=leases),
+            names,
+            RegistryConnector(
+                config.hosts_directories, patience=Patience(window=config.no_progress_seconds)
+            ),
+            Setting(
+                content_root=root / "content",
+                platform=platforms.parse(config.platform) if config.platform else platforms.host(),
+                boot_id=base.equipment.boot_id,
+                pins=Pins(config.pinned),
+                namespaces=frozenset({NAMESPACE}),
+            ),
+        )
+    )
+    containers = SqliteRecords(database, "containers", Container)
+    return _Store(
+        database=database,
+        containers=containers,
+        snapshotter=snapshotter,
+        images=images,
+        collector=Collector(
+            Graph(content, (snapshotter,), images.namespaces, Grace()),
+            leases,
+            (ImageRoots(names), ContainerRoots(containers, snapshotter.name)),
+        ),
+    )
+
+
+def _tasks_of(base: _Base, store: _Store, cgroups: Cgroups) -> TaskService:
+    runtime = OciCommandLine(
+        base.layout.state, partial(update_document, host=base.host), env=base.equipment.environment
+    )
+    monitor = Conmon(base.equipment.program("conmon"), runtime, env=base.equipment.environment)
+    records = SqliteRecords(store.database, "tasks", Task)
+    return TaskService(
+        records,
+        Parts(
+            monitor=monitor,
+            runtime=runtime,
+            cgroups=cgroups,
+            handlers=base.equipment.handlers,
+            root=base.layout.state / "tasks",
+            operations=base.operations,
+        ),
+    )
+
+
+def _network(base: _Base, store: _Store) -> BridgeNetwork:
+    config = base.config.network
+    bridge = BridgeConfig(
+        name=config.bridge,
+        subnets=config.subnets,
+        masquerade=config.masquerade,
+        nft=str(base.equipment.program("nft")),
+    )
+    return BridgeNetwork(
+        bridge,
+        NetworkRecords(
+            pods=SqliteRecords(store.database, "network.pods", PodLink),
+            ranges=SqliteRecords(store.database, "network.ranges", PodRange),
+        ),
+        LinuxWires(bridge),
+    )
+
+
+async def _pods(stack: AsyncExitStack, base: _Base, store: _Store) -> _Pods:
+    config, equipment = base.config, base.equipment
+    cgroups = CgroupsV2() if equipment.cgroups.version == 2 else CgroupsV1()
+    tasks = await stack.enter_async_context(_tasks_of(base, store, cgroups))
+    network = _network(base, store)
+    stack.push_async_callback(network.close)
+    node = Node(
+        layout=base.layout,
+        handlers=equipment.handlers,
+        mounts=LinuxMounts(),
+        namespaces=LinuxNamespaces(
+            PodDefaults(
+                unprivileged_ports=config.pods.unprivileged_ports,
+                unprivileged_ping=config.pods.unprivileged_icmp,
+            )
+        ),
+        network=network,
+        cgroup_paths=SystemdPaths() if equipment.driver is Driver.SYSTEMD else CgroupfsPaths(),
+        cgroups=cgroups,
+        tasks=tasks,
+        images=store.images,
+        snapshotter=store.snapshotter,
+        host=base.host,
+        boot_id=equipment.boot_id,
+        holder=equipment.tools["catatonit"].path,
+    )
+    holders = PidHolders(node)
+    sandboxes = SandboxTable(SqliteRecords(store.database, "sandboxes", Sandbox))
+    members = MemberTable(store.containers, tasks)
+    containers = await stack.enter_async_context(
+        ContainerService(node, sandboxes, members, holders)
+    )
+    pods = await stack.enter_async_context(SandboxService(node, sandboxes, containers, holders))
+    return _Pods(
+        node=node,
+        sandboxes=pods,
+        containers=containers,
+        tasks=tasks,
+        network=network,
+        recovery=Recovery(
+            node=node, sandboxes=sandboxes, members=members, pods=pods, containers=containers
+        ),
+    )
+
+
+async def _serve(control: Control, base: _Base, store: _Store, pods: _Pods) -> None:
+    """Open the socket, and keep serving until told to end; then let calls in flight finish."""
+    config = base.config
+    server = servers.make((CallInterceptor(base.operations, base.metrics, subject),))
+    _add_services(server, base, store, pods)
+    collect = Every(
+        "garbage collection", lambda: control.config.gc.interval_seconds, store.collector.collect
+    )
+    control.on_reload(lambda fresh: set_level(fresh.daemon.log_level))
+    control.on_reload(lambda fresh: store.images.repin(Pins(fresh.images.pinned)))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(control.signals())
+        if config.daemon.metrics:
+            await stack.enter_async_context(serving(base.metrics, config.daemon.metrics))
+        group = await stack.enter_async_context(forever())
+        group.run(collect.run(base.operations), "garbage collection")
+        group.run(_after_removals(store.images, collect), "watch images")
+        group.run(pods.sandboxes.watch(), "watch holders")
+        group.run(pods.network.maintain(), "watch the network")
+        group.run(watchdog(), "watchdog")
+        await servers.listen(server, config.daemon.socket)
+        # What start-up made lives as long as the daemon: collections need not look at it again.
+        gc.collect()
+        gc.freeze()
+        _log.info("ferryd %s serves on %s", VERSION, config.daemon.socket)
+        notify("READY=1")
+        await control.ended()
+        notify("STOPPING=1")
+        _log.info("ferryd ends; containers go on")
+        await server.stop(control.config.daemon.drain_seconds)
+
+
+async def _after_removals(images: Images, collect: Every) -> None:
+    async for topic, _ in images.events():
+        if topic == events.DELETE:
+            collect.poke()
+
+
+def _add_services(server: grpc.aio.Server, base: _Base, store: _Store, pods: _Pods) -> None:
+    equipment = base.equipment
+    default = equipment.handlers.get("")
+    facts = NodeFacts(
+        version=VERSION,
+        driver=equipment.driver,
+        handlers={name: handler for name, handler in equipment.handlers.items() if name},
+        default_handler=default.name if default else "",
+        documents=lambda: {"config": _document(base.config)},
+    )
+    runtime = RuntimeService(pods.sandboxes, pods.containers, pods.network, facts)
+    add_services(server, runtime, ImageService(store.images))
+
+    def examine() -> list[doctor.Finding]:
+        return [*nodes.findings(equipment), doctor.of_network(pods.network.status())]
+
+    own = NodeService(base.operations, store.images, examine, NAMESPACE)
+    node_pb2_grpc.add_NodeServicer_to_server(own, server)
+
+
+def _document(config: Config) -> dict[str, Json]:
+    """Return what a verbose Status says of the configuration; critest reads `stateDir`."""
+    values: dict[str, Json] = {entry.key: str(entry.value) for entry in walk(config)}
+    return {
+        "stateDir": str(config.daemon.state),
+        "rootDir": str(config.daemon.root),
+        "address": str(config.daemon.socket),
+        "options": values,
+    }
