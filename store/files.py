@@ -47,7 +47,14 @@ def explained(action: str) -> Iterator[None]:
         yield
     except OSError as error:
         kind = _KINDS.get(error.errno or 0, errors.Error)
-        raise kind(f"cannot {action}: {error.strerror or error}") from error
+        raise kind(f"cannot {action}: {_reason(error, action)}") from error
+
+
+def _reason(error: OSError, action: str) -> str:
+    """Say what failed, and on which file if `action` does not name it."""
+    reason = error.strerror or str(error)
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    return f"{reason}: {name}" if name and name not in action else reason
 
 
 def component(what: str, text: str, *, limit: int = 255) -> str:

@@ -92,6 +92,13 @@ def test_an_os_error_becomes_what_the_caller_can_do(number: int, kind: type[erro
     assert isinstance(caught.value.__cause__, OSError)
 
 
+def test_an_os_error_names_the_file_that_the_action_does_not(tmp_path: Path) -> None:
+    with pytest.raises(errors.NotFoundError) as caught, files.explained(f"copy to {tmp_path}"):
+        (tmp_path / "missing").read_bytes()
+    expected = f"cannot copy to {tmp_path}: No such file or directory: {tmp_path}/missing"
+    assert str(caught.value) == expected
+
+
 def test_sync_filesystem_takes_files_and_directories(tmp_path: Path) -> None:
     files.atomic_write(tmp_path / "record", b"x")
     files.sync_filesystem(tmp_path)
