@@ -109,6 +109,10 @@ class SnapshotTable:
             namespace, key, replace(record, labels=labels, created_at=now, updated_at=now)
         )
 
+    def note_whole(self, namespace: str, key: str) -> None:
+        """Record that the directory of a snapshot holds everything."""
+        self._records.update(namespace, key, lambda old: replace(old, whole=True))
+
     def check_commit(self, commit: Commit) -> SnapshotRecord:
         """Return the ACTIVE snapshot to commit, or raise as `Snapshotter.commit` says."""
         record = self.active(commit.namespace, commit.key)

@@ -5,6 +5,7 @@ import pytest
 
 from store.database import Database
 from store.snapshots import Snapshotter
+from store.snapshots.native import NativeSnapshotter
 from store.snapshots.overlay import OverlaySnapshotter
 from tests.contracts.snapshots import SnapshotterContract
 
@@ -14,3 +15,10 @@ class TestOverlaySnapshotter(SnapshotterContract):
     def snapshotter(self, tmp_path: Path) -> Iterator[Snapshotter]:
         with Database(tmp_path / "state.db") as database:
             yield OverlaySnapshotter(tmp_path / "snapshots", database)
+
+
+class TestNativeSnapshotter(SnapshotterContract):
+    @pytest.fixture
+    def snapshotter(self, tmp_path: Path) -> Iterator[Snapshotter]:
+        with Database(tmp_path / "state.db") as database:
+            yield NativeSnapshotter(tmp_path / "snapshots", database)
