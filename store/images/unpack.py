@@ -58,14 +58,14 @@ class WorkerUnpacker:
         self, *, blob: Path, follow: Follow, media_type: str, target: Path, report: Consumed
     ) -> Unpacked:
         """Apply the layer in `blob` to `target`; see `Unpacker`."""
-        with _opened(blob) as fd:
+        with _opened(blob) as fd, self._worker.busy():
+            await self._worker.ready()
             # A slot is for a layer that has something to work on.
             size, complete = await follow()
             first = messages.Available(size, complete=complete)
             async with self._slots:
-                with self._worker.busy():
-                    job = await self._start(fd, media_type, target)
-                    return await _Conversation(job, report, self._limits).result(first, follow)
+                job = await self._start(fd, media_type, target)
+                return await _Conversation(job, report, self._limits).result(first, follow)
 
     async def complete(
         self, unfinished: Unfinished, *, target: Path, lowers: tuple[Path, ...]

@@ -19,7 +19,7 @@ from store.images.layers import Limits, inflate
 from store.images.layers.apply import Applier
 from store.images.layers.reader import TarReader
 
-_QUEUED: Final = 16
+_QUEUED: Final = 8
 _REPORT_EVERY: Final = 1 << 20
 _STACK: Final = 1 << 19
 _BLOCK: Final = 4096

@@ -57,6 +57,16 @@ class WorkerProcess:
             if not self._users:
                 self._timer = asyncio.get_running_loop().call_later(self._idle, self._dismiss)
 
+    async def ready(self) -> None:
+        """Start the process if there is none; it loads while the caller does something else.
+
+        Raises:
+            UnavailableError: it cannot be started.
+        """
+        async with self._starting:
+            if self._control is None:
+                await self._start()
+
     async def submit(self, request: bytes, fds: Sequence[int]) -> None:
         """Hand a request and descriptors (the caller's to close) to the process.
 

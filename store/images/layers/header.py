@@ -14,6 +14,7 @@ BLOCK: Final = 512
 ZERO: Final = bytes(BLOCK)
 
 _FIELDS: Final = struct.Struct("100s8s8s8s12s12s8sc100s6s66x8s8s155s12s")
+_ENDS: Final = b" \0"
 _LARGEST: Final = (1 << 63) - 1
 
 
@@ -68,14 +69,16 @@ def number(field: bytes) -> int:
     Raises:
         DataLossError: it is not octal text, or does not fit 63 bits.
     """
-    if field[:1] >= b"\x80":
-        return _binary(field)
-    text = field.strip(b" \0").partition(b"\0")[0]
-    if not text:
-        return 0
-    if not text.isdigit() or b"8" in text or b"9" in text:
-        raise DataLossError(f"{text!r} is not an octal number")
-    return int(text, 8)
+    text = field[:-1]
+    if not (text.isdigit() and field[-1] in _ENDS):
+        if field[:1] >= b"\x80":
+            return _binary(field)
+        text = field.strip(b" \0").partition(b"\0")[0] or b"0"
+    try:
+        # int() alone would take signs, spaces and underscores, too.
+        return int(text if text.isdigit() else b"none", 8)
+    except ValueError:
+        raise DataLossError(f"{text!r} is not an octal number") from None
 
 
 def _binary(field: bytes) -> int:

@@ -12,7 +12,7 @@ from isal import igzip_lib, isal_zlib
 
 from store.errors import DataLossError, InvalidArgumentError
 
-PIECE: Final = 1 << 18
+PIECE: Final = 1 << 20
 _GZIP: Final = 31
 _WINDOW: Final = 1 << 27
 # A zstandard block of 4 bytes can stand for 128 KiB: a slice of this size for 128 MiB.
