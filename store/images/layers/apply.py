@@ -56,6 +56,7 @@ class _File:
     entry: Entry
     fd: int
     reached: int = 0
+    written: int = 0
 
 
 class Applier:
@@ -158,10 +159,10 @@ class Applier:
             offset += written
             view = view[written:]
         file.reached = offset
-        self._account(file.fd, len(data.view))
+        file.written += len(data.view)
+        self._check_space(file.fd, len(data.view))
 
-    def _account(self, fd: int, length: int) -> None:
-        self.size += length
+    def _check_space(self, fd: int, length: int) -> None:
         self._unchecked += length
         if self._unchecked >= _CHECK_EVERY:
             self._unchecked = 0
@@ -188,7 +189,7 @@ class Applier:
             os.utime(fd, ns=_times(entry))
         finally:
             os.close(fd)
-        self.size += -file.reached % _BLOCK
+        self.size += file.written + -file.written % _BLOCK
 
     def _dress_path(self, name: bytes, entry: Entry) -> None:
         """Give a node or symbolic link its owner, mode and time."""

@@ -100,6 +100,8 @@ class _Completion:
         here = beneath.look(self._upper, target)
         if here is None:
             here = self._copy_up(target)
+        if name == target:
+            return
         if is_whiteout(here) or not stat.S_ISREG(here.st_mode):
             raise DataLossError(f"a hard link to {shown(target)}, which is no file")
         with (
@@ -107,6 +109,9 @@ class _Completion:
             self._parent(name) as (parent, new),
             _unchanged(parent),
         ):
+            with contextlib.suppress(FileNotFoundError):
+                # Another link's target, copied up: the later entry counts.
+                os.unlink(new, dir_fd=parent)
             os.link(old, new, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
 
     @contextlib.contextmanager
