@@ -76,6 +76,7 @@ class Chain:
         first = await self._first_missing()
         for event in self._there[:first]:
             event.set()
+        await self._check_space(first)
         failure: Error | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -98,6 +99,16 @@ class Chain:
             if await self._exists(self._details.chain_ids[index]):
                 return index + 1
         return 0
+
+    async def _check_space(self, first: int) -> None:
+        """Refuse, before it begins, a download that cannot end well."""
+        layers = {layer.digest: layer.size for layer in self._details.manifest.layers[first:]}
+        needed = sum(layers.values())
+        free = await self._workshop.fetcher.space(self._details.id)
+        if needed > free:
+            raise ResourceExhaustedError(
+                f"cannot fetch {self._details.id}: its layers have {needed} bytes, {free} are free"
+            )
 
     async def _exists(self, chain_id: Digest) -> bool:
         """Tell whether a snapshot is committed, and keep it so."""

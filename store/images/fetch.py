@@ -6,6 +6,7 @@ second finds it, or goes on where the first was cut off.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,7 @@ from store.images.connect import Remote
 from store.images.flight import Locks
 from store.images.growth import Growth
 from store.images.protect import Lease
+from store.threads import in_thread
 
 DOWNLOADS: Final = 3
 """Blobs of one image that are fetched at once: what containerd does. More gain nothing from
@@ -81,6 +83,11 @@ class Fetcher:
             growth.publish(self._content.path(wanted.digest), wanted.size, kept=kept)
         except Error as error:
             growth.fail(error)
+
+    async def space(self, near: Digest) -> int:
+        """Return how many bytes are free where the blob `near` lies."""
+        found = await in_thread(os.statvfs, self._content.path(near))
+        return found.f_bavail * found.f_frsize
 
     async def _download(self, wanted: Descriptor, growth: Growth) -> None:
         try:

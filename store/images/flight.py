@@ -76,24 +76,15 @@ class Flights(Generic[T]):
     def _begin(self, key: Hashable, work: Callable[[Report], Awaitable[T]]) -> _Run[T]:
         run: _Run[T] = _Run(asyncio.get_running_loop().create_future())
         self._runs[key] = run
-        run.task = self._group.create_task(self._lead(key, run, work))
+        run.task = self._group.create_task(_lead(run, work))
+        run.task.add_done_callback(lambda _: self._end(key, run))
         return run
 
-    async def _lead(
-        self, key: Hashable, run: _Run[T], work: Callable[[Report], Awaitable[T]]
-    ) -> None:
-        try:
-            result = await work(run.report)
-        except asyncio.CancelledError:
+    def _end(self, key: Hashable, run: _Run[T]) -> None:
+        """Clear up after a run, also after one that was cancelled before it began."""
+        self._forget(key, run)
+        if not run.result.done():
             run.result.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
-            run.result.set_exception(error)
-            run.result.exception()  # nobody may be left to ask for it
-        else:
-            run.result.set_result(result)
-        finally:
-            self._forget(key, run)
 
     def _cancel(self, key: Hashable, run: _Run[T]) -> None:
         if not run.result.done() and run.task is not None and self._forget(key, run):
@@ -105,6 +96,16 @@ class Flights(Generic[T]):
             return False
         del self._runs[key]
         return True
+
+
+async def _lead(run: _Run[T], work: Callable[[Report], Awaitable[T]]) -> None:
+    try:
+        result = await work(run.report)
+    except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+        run.result.set_exception(error)
+        run.result.exception()  # nobody may be left to ask for it
+    else:
+        run.result.set_result(result)
 
 
 class Locks:

@@ -33,7 +33,7 @@ from store.images.transport import (
 
 REDIRECTS: Final = 10
 _REDIRECT: Final = frozenset({301, 302, 303, 307, 308})
-_BUFFER: Final = 1024 * 1024
+_BUFFER: Final = 512 * 1024
 _USER_AGENT: Final = "ferry"
 _SHOWN: Final = 200
 

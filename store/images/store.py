@@ -133,6 +133,7 @@ class Images:
         self._names.drop(namespace, name)
         if deleted:
             self._events.publish(events.DELETE, name)
+            self._meter.touch()
         return deleted
 
     def events(self) -> AsyncIterator[events.Event]:
@@ -161,6 +162,7 @@ class Images:
         for name in (str(reference.at(target.digest)), str(reference)):
             self._record(namespace, name, target)
             self._names.put(namespace, name, found)
+        self._meter.touch()
         return self._names.get(namespace, found.id)
 
     def _record(self, namespace: str, name: str, target: Descriptor) -> None:

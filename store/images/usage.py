@@ -5,6 +5,8 @@ counted when they are made; what is walked is walked in the background, at most 
 """
 
 import asyncio
+import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -12,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from store.errors import Error, NotFoundError
 from store.images import FilesystemUsage
 from store.snapshots import Snapshotter
 from store.threads import in_thread
 
 FRESH: Final = 10.0
 """Seconds that a figure is good for."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class UsageMeter:
         self._snapshotter = snapshotter
         self._namespaces = namespaces
         self._clock = clock
-        self._known: list[FilesystemUsage] = []
+        self._known = [_entry(snapshotter.root, _Sum())]
         self._measured_at = float("-inf")
         self._wanted = asyncio.Event()
         self._first = asyncio.Event()
@@ -57,13 +62,20 @@ class UsageMeter:
         await self._first.wait()
         return self._known
 
+    def touch(self) -> None:
+        """Measure soon, because something has changed."""
+        self._wanted.set()
+
     async def run(self) -> None:
-        """Measure whenever somebody asked and the figures are old; for a task, until cancelled."""
+        """Measure whenever it is wanted; for a task, until cancelled."""
         while True:
-            self._known = await self.measure()
+            self._wanted.clear()
+            try:
+                self._known = await self.measure()
+            except (Error, OSError) as error:
+                _log.warning("cannot measure what images take: %s", error)
             self._measured_at = self._clock()
             self._first.set()
-            self._wanted.clear()
             await self._wanted.wait()
 
     async def measure(self) -> list[FilesystemUsage]:
@@ -79,8 +91,9 @@ class UsageMeter:
         total = _Sum()
         for namespace in self._namespaces():
             async for snapshot in self._snapshotter.walk(namespace):
-                usage = await self._snapshotter.usage(namespace, snapshot.key)
-                total += _Sum(usage.bytes, usage.inodes)
+                with contextlib.suppress(NotFoundError):  # it is gone meanwhile
+                    usage = await self._snapshotter.usage(namespace, snapshot.key)
+                    total += _Sum(usage.bytes, usage.inodes)
         return total
 
 
@@ -99,12 +112,10 @@ def _device(path: Path) -> int:
 
 def _walk(root: Path) -> _Sum:
     """Add up a directory that others change meanwhile."""
-    total = _Sum()
+    size = inodes = 0
     for directory, _, names in os.walk(root):
         for name in names:
-            try:
-                found = (Path(directory) / name).lstat()
-            except FileNotFoundError:
-                continue
-            total += _Sum(found.st_blocks * 512, 1)
-    return total
+            with contextlib.suppress(FileNotFoundError):
+                size += (Path(directory) / name).lstat().st_blocks * 512
+                inodes += 1
+    return _Sum(size, inodes)

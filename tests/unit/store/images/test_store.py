@@ -15,6 +15,7 @@ from store.errors import (
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    ResourceExhaustedError,
     UnavailableError,
 )
 from store.images import Credentials, Progress, manifest
@@ -535,6 +536,18 @@ async def test_a_truncated_layer_is_refused_and_resumed(
     server.on(sha256(blob), server.honest)
     assert (await images.pull(NAMESPACE, f"{server.host}/app:v1")).id == built.id
     assert server.sent("Range")[-1] == "bytes=100-"
+
+
+async def test_a_layer_that_cannot_fit_is_not_begun(
+    server: FakeRegistry, node: Node, images: Images
+) -> None:
+    built = Built()
+    document = json.loads(built.manifest)
+    document["layers"][0]["size"] = 2**62
+    built.push(server, "app", "v1")
+    server.add_manifest("app", "v1", manifest.OCI_MANIFEST, json.dumps(document).encode())
+    await refused(server, node, images, ResourceExhaustedError, "are free")
+    assert server.asked(sha256(built.blobs[0])) == []
 
 
 async def test_an_index_without_this_platform_says_what_it_has(
