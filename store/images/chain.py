@@ -7,6 +7,7 @@ one already are neither fetched nor unpacked.
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ pods to run. Other pulls are not held up, so one slow registry delays nobody els
 
 BOOT: Final = "io.ferry/boot"
 """Label of a layer's snapshot: the boot in which it was made. See `recover`."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +155,19 @@ class Chain:
                 shop.namespace, key, chain_id, parent=parent, labels=labels
             )
         except AlreadyExistsError:
-            await shop.snapshotter.remove(shop.namespace, key)
+            await self._discard(key)
         except BaseException:
             # A pull is cancelled at most once, so this is not cut short.
-            await shop.snapshotter.remove(shop.namespace, key)
+            await self._discard(key)
             raise
         self.built = True
+
+    async def _discard(self, key: str) -> None:
+        """Remove a snapshot; if that fails, the collector will, and the first error counts."""
+        try:
+            await self._workshop.snapshotter.remove(self._workshop.namespace, key)
+        except Error as error:
+            _log.warning("cannot remove snapshot %s: %s", key, error)
 
     async def _fill(self, index: int, key: str, growth: Growth) -> None:
         shop = self._workshop

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from store.content import Descriptor
-from store.errors import FailedPreconditionError
+from store.errors import Error, FailedPreconditionError
 from store.images import (
     Credentials,
     FilesystemUsage,
@@ -159,9 +159,17 @@ class Images:
     def _name(self, namespace: str, reference: Reference, found: Details) -> UnpackedImage:
         """Record the names of what was pulled: from here on it is an image."""
         target = found.path[0]
-        for name in (str(reference.at(target.digest)), str(reference)):
+        digest, name = str(reference.at(target.digest)), str(reference)
+        is_new = self._records.find(namespace, digest) is None
+        self._record(namespace, digest, target)
+        try:
             self._record(namespace, name, target)
-            self._names.put(namespace, name, found)
+        except Error:
+            if is_new:
+                self.forget(namespace, digest)
+            raise
+        for known in (digest, name):
+            self._names.put(namespace, known, found)
         self._meter.touch()
         return self._names.get(namespace, found.id)
 
