@@ -13,6 +13,7 @@ from cri.convert.container import (
     container_to,
 )
 from cri.convert.resources import resources_from
+from cri.services.node import Node
 from cri.services.serialised import MAX_UNARY, Serialised, chunks, unary
 from cri.services.validation import check
 from runtime.oci import ExecOutput
@@ -39,6 +40,7 @@ class ContainerCalls(api_pb2_grpc.RuntimeServiceServicer):
     """CreateContainer to ExecSync."""
 
     _namespace: str
+    _node: Node
     _containers: Containers
     _container_records: Serialised[ContainerStatus]
 
@@ -47,7 +49,7 @@ class ContainerCalls(api_pb2_grpc.RuntimeServiceServicer):
     ) -> pb.CreateContainerResponse:
         """Make a container in a sandbox; it does not run yet."""
         check(request)
-        config = container_config_from(request.config)
+        config = self._node.defaults.container(container_config_from(request.config))
         id_ = await self._containers.create(self._namespace, request.pod_sandbox_id, config)
         return pb.CreateContainerResponse(container_id=id_)
 

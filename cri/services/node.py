@@ -8,6 +8,7 @@ from typing import Final
 from cri.api.runtime.v1 import api_pb2 as pb
 from cri.api.runtime.v1 import api_pb2_grpc
 from cri.convert.enums import CGROUP_DRIVER_NUMBERS
+from cri.services.defaults import RequestDefaults
 from cri.services.validation import check
 from runtime.cgroups import Driver
 from runtime.network import Network, NetworkStatus
@@ -40,6 +41,7 @@ class Node:
     user_namespaces: bool = False
     user_namespaces_host_network: bool = False
     mount_options: bool = True
+    defaults: RequestDefaults = field(default_factory=RequestDefaults)
     documents: Documents = field(default=_no_documents)
 
     def named(self) -> dict[str, Handler]:
@@ -51,7 +53,8 @@ class Node:
         """Return whether containers can be run, with a reason."""
         if self.default_handler in self.handlers:
             return NetworkStatus(ready=True, reason="RuntimeReady")
-        message = f"no OCI runtime for the default handler {self.default_handler!r} was found"
+        found = ", ".join(self.handlers) or "none"
+        message = f"no default OCI runtime works here (usable: {found}); see `ferry doctor`"
         return NetworkStatus(ready=False, reason="NoRuntime", message=message)
 
 

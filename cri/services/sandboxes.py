@@ -12,6 +12,7 @@ from cri.convert.sandbox import (
     sandbox_status_to,
     sandbox_to,
 )
+from cri.services.node import Node
 from cri.services.serialised import Serialised, chunks, unary
 from cri.services.validation import check
 from runtime.pods import Filter, Sandbox, Sandboxes
@@ -30,6 +31,7 @@ class SandboxCalls(api_pb2_grpc.RuntimeServiceServicer):
     """RunPodSandbox to StreamPodSandboxes."""
 
     _namespace: str
+    _node: Node
     _sandboxes: Sandboxes
     _sandbox_records: Serialised[Sandbox]
 
@@ -38,7 +40,7 @@ class SandboxCalls(api_pb2_grpc.RuntimeServiceServicer):
     ) -> pb.RunPodSandboxResponse:
         """Make a sandbox that is READY, or leave nothing behind."""
         check(request)
-        config = sandbox_config_from(request.config)
+        config = self._node.defaults.sandbox(sandbox_config_from(request.config))
         id_ = await self._sandboxes.run(self._namespace, config, request.runtime_handler)
         return pb.RunPodSandboxResponse(pod_sandbox_id=id_)
 
