@@ -51,11 +51,13 @@ class Parts:
     images: FakeImages = field(default_factory=lambda: FakeImages(some_image(1, "example.org/a:1")))
     operations: Operations = field(default_factory=Operations)
     node: Node = NODE
-    containers: FakeContainers = field(init=False)
     metrics: Metrics = field(init=False)
 
+    @property
+    def containers(self) -> FakeContainers:
+        return self.sandboxes.containers
+
     def __post_init__(self) -> None:
-        self.containers = FakeContainers(self.sandboxes)
         self.metrics = Metrics(self.operations)
 
 

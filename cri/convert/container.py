@@ -1,5 +1,7 @@
 """Containers: configuration, statuses and filters."""
 
+from typing import Final
+
 from cri.api.runtime.v1 import api_pb2 as pb
 from cri.convert.enums import (
     CONTAINER_STATE_NUMBERS,
@@ -63,6 +65,12 @@ def container_filter_from(message: pb.ContainerFilter) -> Filter:
     )
 
 
+# Clients refuse a container without these, and with it everything else about its pod. Only one
+# whose record is damaged lacks them.
+_LOST: Final = "unknown"
+_LONG_AGO: Final = 1
+
+
 def container_to(status: ContainerStatus) -> pb.Container:
     """Return a container as a list shows it."""
     container = status.container
@@ -71,9 +79,9 @@ def container_to(status: ContainerStatus) -> pb.Container:
         pod_sandbox_id=container.sandbox_id,
         metadata=_metadata_to(container.config.metadata),
         image=_image_to(container),
-        image_ref=container.image_ref,
+        image_ref=container.image_ref or _LOST,
         state=CONTAINER_STATE_NUMBERS[status.state],
-        created_at=status.created_at,
+        created_at=status.created_at or _LONG_AGO,
         labels=container.config.labels,
         annotations=container.config.annotations,
         image_id=container.image_id,
@@ -87,12 +95,12 @@ def container_status_to(status: ContainerStatus) -> pb.ContainerStatus:
         id=status.id,
         metadata=_metadata_to(container.config.metadata),
         state=CONTAINER_STATE_NUMBERS[status.state],
-        created_at=status.created_at,
+        created_at=status.created_at or _LONG_AGO,
         started_at=status.started_at,
         finished_at=status.finished_at,
         exit_code=status.exit_code,
         image=_image_to(container),
-        image_ref=container.image_ref,
+        image_ref=container.image_ref or _LOST,
         reason=status.reason,
         message=status.message,
         labels=container.config.labels,
@@ -107,7 +115,7 @@ def container_status_to(status: ContainerStatus) -> pb.ContainerStatus:
 
 
 def _metadata_to(metadata: ContainerMetadata) -> pb.ContainerMetadata:
-    return pb.ContainerMetadata(name=metadata.name, attempt=metadata.attempt)
+    return pb.ContainerMetadata(name=metadata.name or _LOST, attempt=metadata.attempt)
 
 
 def _image_from(message: pb.ImageSpec) -> ImageRequest:
@@ -121,7 +129,7 @@ def _image_from(message: pb.ImageSpec) -> ImageRequest:
 def _image_to(container: PodContainer) -> pb.ImageSpec:
     asked = container.config.image
     return pb.ImageSpec(
-        image=container.image_name,
+        image=container.image_name or _LOST,
         annotations=asked.annotations,
         user_specified_image=asked.user_specified,
     )

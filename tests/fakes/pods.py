@@ -1,6 +1,7 @@
 """Pods that run nowhere: records in memory that move as the contract says."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 from runtime.oci import ExecOutput
 from runtime.pods import (
@@ -21,6 +22,8 @@ from store.errors import (
     NotFoundError,
 )
 
+T = TypeVar("T")
+
 HANDLERS = ("", "crun", "runc")
 
 
@@ -28,12 +31,21 @@ def _labelled(labels: dict[str, str], wanted: dict[str, str]) -> bool:
     return wanted.items() <= labels.items()
 
 
+def _only(found: list[T], what: str) -> T:
+    if not found:
+        raise NotFoundError(f"{what} is not there")
+    if len(found) > 1:
+        raise InvalidArgumentError(f"cannot tell which {what} is")
+    return found[0]
+
+
 class FakeSandboxes:
-    """Keeps sandboxes; `calls` lists what was asked, in order."""
+    """Keeps sandboxes and their `containers`; `calls` lists what was asked, in order."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], Sandbox] = {}
         self.calls: list[tuple[str, ...]] = []
+        self.containers = FakeContainers(self)
         self._made = 0
 
     async def run(self, namespace: str, config: SandboxConfig, handler: str) -> str:
@@ -58,16 +70,20 @@ class FakeSandboxes:
         if (namespace, id_) in self.kept:
             old = self.kept[namespace, id_]
             self.kept[namespace, id_] = replace(old, state=SandboxState.NOTREADY, addresses=())
+            for status in self._members(namespace, id_):
+                await self.containers.stop(namespace, status.id, 0)
 
     async def remove(self, namespace: str, id_: str) -> None:
         self.calls.append(("remove", id_))
+        for status in self._members(namespace, id_):
+            await self.containers.remove(namespace, status.id)
         self.kept.pop((namespace, id_), None)
 
+    def _members(self, namespace: str, id_: str) -> list[ContainerStatus]:
+        return self.containers.list(namespace, Filter(sandbox_id=id_))
+
     def get(self, namespace: str, id_: str) -> Sandbox:
-        found = self.list(namespace, Filter(id=id_))
-        if len(found) != 1:
-            raise NotFoundError(f"sandbox {id_} is not there")
-        return found[0]
+        return _only(self.list(namespace, Filter(id=id_)), f"sandbox {id_}")
 
     def list(self, namespace: str, filter_: Filter) -> list[Sandbox]:
         return [
@@ -81,9 +97,9 @@ class FakeSandboxes:
 
 
 class FakeContainers:
-    """Keeps containers of the sandboxes of `sandboxes`; `true`, `false` and `sleep` can be run."""
+    """Keeps containers of the sandboxes of `sandboxes`; `false` fails in it, `sleep` hangs."""
 
-    def __init__(self, sandboxes: FakeSandboxes) -> None:
+    def __init__(self, sandboxes: "FakeSandboxes") -> None:
         self.kept: dict[tuple[str, str], ContainerStatus] = {}
         self.calls: list[tuple[str, ...]] = []
         self._sandboxes = sandboxes
@@ -134,7 +150,8 @@ class FakeContainers:
             raise FailedPreconditionError(f"container {id_} does not run")
         if argv[0] == "sleep" and timeout:
             raise DeadlineExceededError(f"{argv[0]} took longer than {timeout:g} s")
-        return ExecOutput(stdout=b" ".join(a.encode() for a in argv), stderr=b"", exit_code=3)
+        said = b" ".join(word.encode() for word in argv)
+        return ExecOutput(stdout=said, stderr=b"", exit_code=3 if argv[0] == "false" else 0)
 
     async def update(self, namespace: str, id_: str, resources: Resources) -> None:
         status = self.get(namespace, id_)
@@ -145,10 +162,7 @@ class FakeContainers:
         self.calls.append(("reopen_log", self.get(namespace, id_).id))
 
     def get(self, namespace: str, id_: str) -> ContainerStatus:
-        found = self.list(namespace, Filter(id=id_))
-        if len(found) != 1:
-            raise NotFoundError(f"container {id_} is not there")
-        return found[0]
+        return _only(self.list(namespace, Filter(id=id_)), f"container {id_}")
 
     def list(self, namespace: str, filter_: Filter) -> list[ContainerStatus]:
         return [

@@ -214,3 +214,29 @@ def test_filters_keep_zero_states_apart_from_none() -> None:
     )
     expected = Filter(id="c", state="created", sandbox_id="s", labels={"l": "1"})
     assert container_filter_from(message) == expected
+
+
+def test_a_damaged_container_has_what_clients_insist_on() -> None:
+    lost = ContainerStatus(
+        id="c1",
+        container=PodContainer(
+            sandbox_id="",
+            config=ContainerConfig(
+                metadata=ContainerMetadata(name=""), image=ImageRequest(image="")
+            ),
+            image_id="",
+            image_ref="",
+            image_name="",
+            log_path="",
+            stop_signal="",
+            user=ProcessUser(),
+            resources=Resources(),
+            damage="its record is damaged",
+        ),
+        state=ContainerState.UNKNOWN,
+        created_at=0,
+    )
+    status = container_status_to(lost)
+    assert status.metadata.name == status.image.image == status.image_ref == "unknown"
+    assert status.created_at == container_to(lost).created_at == 1
+    assert status.state == pb.CONTAINER_UNKNOWN
