@@ -31,7 +31,7 @@ from store.images.fetch import Fetcher
 from store.images.flight import Locks
 from store.images.growth import Growth
 from store.images.protect import Lease
-from store.snapshots import Kind, Snapshotter
+from store.snapshots import Kind, Snapshotter, Usage
 
 UNPACKS: Final = 2
 """Layers of one image that are unpacked at once: each keeps about one core busy, and the node has
@@ -147,12 +147,12 @@ class Chain:
         await shop.lease.add_snapshot(key)
         await shop.snapshotter.prepare(shop.namespace, key, None)
         try:
-            await self._fill(index, key, growth)
+            usage = await self._fill(index, key, growth)
             await growth.published()
             parent = self._details.chain_ids[index - 1] if index else None
             labels = {BOOT: shop.boot_id}
             await shop.snapshotter.commit(
-                shop.namespace, key, chain_id, parent=parent, labels=labels
+                shop.namespace, key, chain_id, parent=parent, labels=labels, usage=usage
             )
         except AlreadyExistsError:
             await self._discard(key)
@@ -169,7 +169,8 @@ class Chain:
         except Error as error:
             _log.warning("cannot remove snapshot %s: %s", key, error)
 
-    async def _fill(self, index: int, key: str, growth: Growth) -> None:
+    async def _fill(self, index: int, key: str, growth: Growth) -> Usage:
+        """Unpack into the snapshot `key`, complete it, and return what it takes."""
         shop = self._workshop
         target = await shop.snapshotter.upper(shop.namespace, key)
         layer = self._details.manifest.layers[index]
@@ -189,6 +190,7 @@ class Chain:
         self._check(index, unpacked)
         lowers = await self._below(index)
         await shop.unpacker.complete(unpacked.unfinished, target=target, lowers=lowers)
+        return Usage(bytes=unpacked.size, inodes=unpacked.inodes)
 
     def _check(self, index: int, unpacked: Unpacked) -> None:
         expected = self._details.config.diff_ids[index]

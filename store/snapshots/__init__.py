@@ -93,8 +93,11 @@ class Snapshotter(Protocol):
         *,
         parent: str | None = None,
         labels: Mapping[str, str] | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Turn the ACTIVE `key` into the COMMITTED `name`, under `parent` if one is given.
+
+        Whoever filled it may know what it takes (`usage`), which saves walking it.
 
         Raises:
             AlreadyExistsError: `name` is taken; `key` is still active.

@@ -71,11 +71,13 @@ class DirectorySnapshotter(abc.ABC):
         *,
         parent: str | None = None,
         labels: Mapping[str, str] | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Turn the ACTIVE `key` into the COMMITTED `name`, under `parent` if one is given."""
         commit = Commit(namespace=namespace, key=key, name=name, parent=parent, labels=labels or {})
         number = self._table.check_commit(commit).number
-        usage = await in_thread(self._directories.usage, number)
+        if usage is None:
+            usage = await in_thread(self._directories.usage, number)
         self._table.commit(commit, usage)
 
     async def mounts(self, namespace: str, key: str) -> tuple[Mount, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from store import errors
-from store.snapshots import Kind, Snapshotter
+from store.snapshots import Kind, Snapshotter, Usage
 
 
 async def layer(
@@ -184,6 +184,12 @@ class SnapshotterContract:
         assert (1 << 20) <= active.bytes <= (1 << 20) + 65536
         await snapshotter.commit("one", "upper", "top", parent="base")
         assert await snapshotter.usage("one", "top") == active
+
+    async def test_usage_that_is_known_is_taken(self, snapshotter: Snapshotter) -> None:
+        known = Usage(bytes=12345, inodes=67)
+        await snapshotter.prepare("one", "upper", None)
+        await snapshotter.commit("one", "upper", "top", usage=known)
+        assert await snapshotter.usage("one", "top") == known
 
     async def test_sweep_leaves_what_is_known(self, snapshotter: Snapshotter) -> None:
         await layer(snapshotter, "base")

@@ -8,6 +8,7 @@ from pathlib import Path
 from store.digest import Digest
 from store.errors import DataLossError
 from store.images import Consumed, Follow, Unfinished, Unpacked
+from store.trees import measure
 
 
 class FakeUnpacker:
@@ -42,7 +43,8 @@ class FakeUnpacker:
         finally:
             (target / ".tar").unlink(missing_ok=True)
         diff_id = Digest("sha256:" + hashlib.sha256(tar).hexdigest())
-        return Unpacked(diff_id=diff_id, size=len(tar), inodes=1)
+        found = measure(target)
+        return Unpacked(diff_id=diff_id, size=found.bytes, inodes=found.inodes)
 
     async def complete(
         self, unfinished: Unfinished, *, target: Path, lowers: tuple[Path, ...]
