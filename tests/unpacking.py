@@ -1,5 +1,6 @@
 """Unpacking layers in tests: blobs in, directories out."""
 
+import asyncio
 import gzip
 import os
 from dataclasses import dataclass, field
@@ -79,3 +80,19 @@ def children() -> set[int]:
 def zipped(data: bytes) -> bytes:
     """Return `data` as gzip."""
     return gzip.compress(data, 1)
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process that is not a child of this one has ended."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)

@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from store.digest import Digest
-from store.errors import DataLossError
+from store.errors import DataLossError, InvalidArgumentError
 from store.images import Consumed, Follow, Unfinished, Unpacked
 from store.trees import measure
 
@@ -22,6 +22,8 @@ class FakeUnpacker:
         self, *, blob: Path, follow: Follow, media_type: str, target: Path, report: Consumed
     ) -> Unpacked:
         """Apply the layer; see `Unpacker.unpack`."""
+        if not media_type.startswith("application/vnd."):
+            raise InvalidArgumentError(f"cannot unpack a layer of media type {media_type!r}")
         self.unpacked.append(target)
         data = b""
         with blob.open("rb") as file:

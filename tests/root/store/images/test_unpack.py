@@ -15,7 +15,7 @@ from store.errors import Error, InvalidArgumentError, ResourceExhaustedError, Un
 from store.images.layers import Limits
 from store.images.unpack import WorkerUnpacker
 from tests.tars import archive, block, end, info, padded
-from tests.unpacking import PLAIN, Bench, children
+from tests.unpacking import PLAIN, Bench, children, gone
 
 pytestmark = pytest.mark.root
 
@@ -118,22 +118,6 @@ def worker_pid() -> int:
 
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-async def gone(pid: int) -> None:
-    """Wait until a process that is not a child of this one has ended."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
 
 
 class TestGrowing:
