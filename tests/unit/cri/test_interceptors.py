@@ -149,18 +149,19 @@ async def test_a_surprise_has_its_traceback_in_the_log_only(
     assert lines.records[0].exc_info is not None
 
 
-async def test_a_passed_deadline_says_in_the_log_where_it_was(
+async def test_a_passed_deadline_tells_client_and_log_where_it_was(
     served: Served, lines: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await served.act("hang", deadline=0.2)
     assert raised.value.code() is StatusCode.DEADLINE_EXCEEDED
+    told = str(raised.value.details())
+    assert told.startswith("cannot finish Act in time: stage work for 0.")
+    assert told.endswith(": hang")
     await served.service.undone.wait()
     await served.counted.ended.wait()
     fields = line(lines)
-    assert fields["code"] == "DEADLINE_EXCEEDED"
-    assert str(fields["error"]).startswith("the client's deadline passed: stage work for 0.")
-    assert str(fields["error"]).endswith(": hang")
+    assert (fields["code"], fields["error"]) == ("DEADLINE_EXCEEDED", told)
     assert lines.records[0].levelno == logging.WARNING
 
 
