@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cri.config import Config
 from cri.config_load import SECTIONS, Loaded
 from cri.config_option import Option, options, write
+from runtime.spec import Json
 
 _WIDTH = 98
 
@@ -71,6 +72,17 @@ def _why(entry: Entry) -> list[str]:
     return textwrap.wrap(
         entry.option.why + when, _WIDTH, initial_indent="# ", subsequent_indent="# "
     )
+
+
+def plain(config: Config) -> dict[str, Json]:
+    """Return every option by its full name, as JSON can say it."""
+    return {entry.key: _plain(entry.value) for entry in walk(config)}
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

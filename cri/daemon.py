@@ -21,7 +21,7 @@ from cri.api.ferry.v1 import node_pb2_grpc
 from cri.background import Every, forever
 from cri.config import Config
 from cri.config_load import Loaded
-from cri.config_text import walk
+from cri.config_text import plain
 from cri.control import Control
 from cri.interceptors import CallInterceptor
 from cri.logging import set_level, set_up
@@ -31,6 +31,7 @@ from cri.node import Equipment
 from cri.notify import notify, watchdog
 from cri.services.cri_image import ImageService
 from cri.services.cri_runtime import NAMESPACE, RuntimeService
+from cri.services.defaults import configured
 from cri.services.ferry_node import NodeService
 from cri.services.node import Node as NodeFacts
 from cri.services.registration import add_services
@@ -360,6 +361,7 @@ def _add_services(server: grpc.aio.Server, base: _Base, store: _Store, pods: _Po
         driver=equipment.driver,
         handlers={name: handler for name, handler in equipment.handlers.items() if name},
         default_handler=default.name if default else "",
+        defaults=configured(base.config.pods),
         documents=lambda: {"config": _document(base.config)},
     )
     runtime = RuntimeService(pods.sandboxes, pods.containers, pods.network, facts)
@@ -374,10 +376,9 @@ def _add_services(server: grpc.aio.Server, base: _Base, store: _Store, pods: _Po
 
 def _document(config: Config) -> dict[str, Json]:
     """Return what a verbose Status says of the configuration; critest reads `stateDir`."""
-    values: dict[str, Json] = {entry.key: str(entry.value) for entry in walk(config)}
     return {
         "stateDir": str(config.daemon.state),
         "rootDir": str(config.daemon.root),
         "address": str(config.daemon.socket),
-        "options": values,
+        "options": plain(config),
     }

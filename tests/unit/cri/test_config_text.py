@@ -1,3 +1,4 @@
+import json
 import tomllib
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from cri.config import Config, LogLevel
 from cri.config_load import Layer, build
-from cri.config_text import Changes, changes, default_toml, dump, walk
+from cri.config_text import Changes, changes, default_toml, dump, plain, walk
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,6 +35,15 @@ def test_a_dump_says_where_each_value_came_from() -> None:
     text = dump(loaded)
     assert "# from /etc/a.toml\ninterval_seconds = 5.0\n" in text
     assert '# from default\nroot = "/var/lib/ferry"\n' in text
+
+
+def test_the_plain_form_is_json() -> None:
+    values = plain(Config())
+    assert json.loads(json.dumps(values)) == values
+    assert values["daemon.root"] == "/var/lib/ferry"
+    assert values["network.subnets"] == ["10.88.0.0/16"]
+    assert values["network.masquerade"] is True
+    assert values["daemon.log_level"] == "info"
 
 
 strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)

@@ -12,6 +12,7 @@ def test_calls_are_counted_by_method_and_code() -> None:
     assert 'ferry_rpc_total{code="INTERNAL",method="RunPodSandbox"} 1.0' in text
     assert 'ferry_rpc_seconds_bucket{le="0.0025",method="Version"} 1.0' in text
     assert 'ferry_rpc_seconds_sum{method="Version"} 2.002' in text
+    assert "_created" not in text
 
 
 def test_operations_in_flight_are_counted_by_kind_and_stage() -> None:
