@@ -3,8 +3,9 @@
 It runs beside writers. First it notes what is there and marks what the roots reach, giving way to
 others in between. Then it removes in small batches, and before each it marks again from the roots
 of that moment and from everything that was leased meanwhile; between that and the removals nobody
-else gets a turn. What is newer than the start is not taken. So whoever follows one rule is safe:
-what nothing refers to is leased before it is made or looked for, until something refers to it.
+else gets a turn. What is newer than the start, or mounted, is not taken. So whoever follows one
+rule is safe: what nothing refers to is leased before it is made or looked for, until something
+refers to it.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from store import errors, references
+from store import errors
 from store.graph import Graph, Marks, Thing, children_first, pieces
 from store.leases import Leases
 from store.references import Node, Root, Roots
@@ -135,8 +136,7 @@ class Collector:
     async def _mark(self, things: list[Thing]) -> Marks:
         """Mark what the roots of this moment reach, in pieces."""
         marks = Marks(self._graph.referred)
-        label = f"label {references.ROOT}"
-        pinned = [Root(node=thing.node, reason=label) for thing in things if thing.pinned]
+        pinned = [Root(node=thing.node, reason=thing.pinned) for thing in things if thing.pinned]
         for piece in pieces([*self._roots(), *pinned]):
             await marks.reach(piece)
             await asyncio.sleep(0)

@@ -2,8 +2,16 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from store import errors, references
@@ -34,11 +42,14 @@ class Grace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """Something that is there. `young_until` is Unix nanoseconds; `pinned` has its own root."""
+    """Something that is there.
+
+    It is kept until `young_until` (Unix nanoseconds), and for itself if `pinned` says why.
+    """
 
     node: Node
     young_until: int
-    pinned: bool = False
+    pinned: str = ""
     parent: Node | None = None
 
 
@@ -109,12 +120,16 @@ class Graph:
                 yield Thing(
                     node=references.content(namespace, blob.digest),
                     young_until=blob.updated_at,
-                    pinned=bool(blob.labels.get(references.ROOT)),
+                    pinned=_pinned(blob.labels),
                 )
         for name, snapshotter in self._snapshotters.items():
+            mounted = await snapshotter.mounted()
             for namespace in namespaces:
                 async for snapshot in snapshotter.walk(namespace):
-                    yield self._snapshot(snapshot, name)
+                    thing = self._snapshot(snapshot, name)
+                    if (namespace, snapshot.key) in mounted:
+                        thing = replace(thing, pinned="it is mounted")
+                    yield thing
         for write in await self._content.ingests():
             yield Thing(
                 node=references.ingest(write.namespace, write.ref),
@@ -127,7 +142,7 @@ class Graph:
         return Thing(
             node=references.snapshot(snapshot.namespace, snapshotter, snapshot.key),
             young_until=snapshot.updated_at + grace,
-            pinned=bool(snapshot.labels.get(references.ROOT)),
+            pinned=_pinned(snapshot.labels),
             parent=_parent(snapshot, snapshotter),
         )
 
@@ -186,6 +201,10 @@ def pieces(values: Sequence[T], size: int = _PIECE) -> Iterator[Sequence[T]]:
         if start >= len(values):
             return
         yield values[start : start + size]
+
+
+def _pinned(labels: Mapping[str, str]) -> str:
+    return f"label {references.ROOT}" if labels.get(references.ROOT) else ""
 
 
 def _parent(snapshot: Snapshot, snapshotter: str) -> Node | None:

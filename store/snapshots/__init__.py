@@ -132,6 +132,13 @@ class Snapshotter(Protocol):
         """Yield every snapshot of `namespace`, in the order of keys."""
         ...
 
+    async def mounted(self) -> frozenset[tuple[str, str]]:
+        """Return (namespace, key) of each snapshot that is part of a mount of this process.
+
+        Rather one too many than too few: whoever removes what nothing refers to spares these.
+        """
+        ...
+
     async def sweep(self) -> None:
-        """Free directories no record names (after a crash, after `remove`)."""
+        """Free directories no record names and nothing mounts (after a crash, after `remove`)."""
         ...

@@ -8,6 +8,7 @@ from store.database import Database
 from store.metadata.records import SqliteRecords
 from store.snapshots import Kind, Mount, Snapshot, Usage
 from store.snapshots.directories import Directories
+from store.snapshots.mounted import mounted
 from store.snapshots.table import Commit, SnapshotRecord, SnapshotTable
 from store.threads import in_thread
 
@@ -114,10 +115,16 @@ class DirectorySnapshotter(abc.ABC):
         for snapshot in self._table.walk(namespace):
             yield snapshot
 
+    async def mounted(self) -> frozenset[tuple[str, str]]:
+        """Return (namespace, key) of each snapshot that is part of a mount of this process."""
+        numbers = await in_thread(mounted, self.root)
+        return frozenset(self._table.keys(numbers)) if numbers else frozenset()
+
     async def sweep(self) -> None:
-        """Free directories no record names."""
+        """Free directories no record names, but for mounted ones: a record may have been lost."""
         present = await in_thread(self._directories.present)
-        for number in present - self._table.numbers():
+        spared = await in_thread(mounted, self.root)
+        for number in present - spared - self._table.numbers():
             self._directories.discard(number)
         await in_thread(self._directories.empty_trash)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -159,6 +160,12 @@ class SnapshotTable:
         """Yield every snapshot of `namespace`, in the order of keys."""
         for _, key, record in self._records.walk(namespace):
             yield _shown(namespace, key, record)
+
+    def keys(self, numbers: AbstractSet[int]) -> Iterator[tuple[str, str]]:
+        """Yield (namespace, key) of the snapshots that have one of `numbers`."""
+        for namespace, key, record in self._records.walk():
+            if record.number in numbers:
+                yield namespace, key
 
     def numbers(self) -> set[int]:
         """Return the numbers of all directories that a record names."""

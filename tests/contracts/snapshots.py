@@ -191,6 +191,11 @@ class SnapshotterContract:
         await snapshotter.commit("one", "upper", "top", usage=known)
         assert await snapshotter.usage("one", "top") == known
 
+    async def test_nothing_is_mounted_by_preparing(self, snapshotter: Snapshotter) -> None:
+        await layer(snapshotter, "base")
+        await snapshotter.prepare("one", "upper", "base")
+        assert await snapshotter.mounted() == frozenset()
+
     async def test_sweep_leaves_what_is_known(self, snapshotter: Snapshotter) -> None:
         await layer(snapshotter, "base")
         await snapshotter.prepare("one", "upper", "base")

@@ -98,6 +98,18 @@ async def test_a_renamed_directory_leaves_no_redirect(
         (rootfs / "directory").rename(rootfs / "renamed")
 
 
+async def test_what_is_mounted_is_known(snapshotter: Snapshotter, tmp_path: Path) -> None:
+    await layer(snapshotter, "base")
+    await layer(snapshotter, "other")
+    bind = await snapshotter.prepare("one", "alone", None)
+    overlay = await snapshotter.prepare("one", "upper", "base")
+    with mounted(bind, tmp_path / "first"):
+        assert await snapshotter.mounted() == {("one", "alone")}
+    with mounted(overlay, tmp_path / "a b,c"):
+        assert await snapshotter.mounted() == {("one", "base"), ("one", "upper")}
+    assert await snapshotter.mounted() == frozenset()
+
+
 async def test_a_hundred_layers_can_be_mounted(snapshotter: Snapshotter, tmp_path: Path) -> None:
     parent = None
     for number in range(100):
@@ -106,6 +118,27 @@ async def test_a_hundred_layers_can_be_mounted(snapshotter: Snapshotter, tmp_pat
     mounts = await snapshotter.prepare("one", "upper", parent)
     with mounted(mounts, tmp_path / "rootfs") as rootfs:
         assert len(os.listdir(rootfs)) == 100  # noqa: PTH208 - names are enough
+
+
+async def test_a_mounted_directory_is_swept_only_when_it_is_no_longer(
+    snapshotter: Snapshotter, tmp_path: Path
+) -> None:
+    await layer(snapshotter, "base")
+    lost = snapshotter.root / "77"
+    for name in ("fs", "work"):
+        (lost / name).mkdir(parents=True)
+    options = (
+        f"workdir={lost}/work",
+        f"upperdir={lost}/fs",
+        f"lowerdir={snapshotter.root}/1/fs",
+    )
+    overlay = Mount(type="overlay", source="overlay", options=options)
+    with mounted((overlay,), tmp_path / "rootfs") as rootfs:
+        (rootfs / "file").write_text("in use")
+        await snapshotter.sweep()
+        assert read(lost / "fs" / "file") == "in use"
+    await snapshotter.sweep()
+    assert not lost.exists()
 
 
 async def test_a_mounted_snapshot_can_be_removed(snapshotter: Snapshotter, tmp_path: Path) -> None:

@@ -127,6 +127,24 @@ async def test_a_container_keeps_its_layers_when_the_image_is_gone(house: House)
     assert await keys(house.snapshotter) == []
 
 
+async def test_a_mounted_snapshot_stays_though_its_record_is_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await image(house, "base")
+    await house.snapshotter.prepare("one", "rootfs", "base chain")
+    await house.snapshotter.prepare("one", "other", "base chain")
+
+    async def mounted() -> frozenset[tuple[str, str]]:
+        return frozenset({("one", "rootfs")})
+
+    monkeypatch.setattr(house.snapshotter, "mounted", mounted)
+    plan = await house.collector().plan()
+    reasons = {each.node.key: each.reason for each in plan.kept}
+    assert reasons == {"rootfs": "it is mounted", "base chain": "it is mounted"}
+    await house.collector().collect()
+    assert await keys(house.snapshotter) == ["base chain", "rootfs"]
+
+
 async def test_chains_go_from_the_top(house: House) -> None:
     parent = None
     for number in range(60):
