@@ -1,29 +1,13 @@
-"""One lock for each thing, made when it is wanted and gone when nobody wants it."""
+"""Locks by key (`store.locks`) whose waiting is a stage of the current operation."""
 
-import asyncio
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
 
 from runtime import operations
+from store import locks
 
 
-class Locks:
-    """Locks by key. Waiting for one is a stage of the current operation."""
+class Locks(locks.Locks):
+    """Locks by key."""
 
-    def __init__(self) -> None:
-        self._locks: dict[Hashable, tuple[asyncio.Lock, list[None]]] = {}
-
-    @asynccontextmanager
-    async def hold(self, key: Hashable) -> AsyncIterator[None]:
-        """Hold the lock of `key` for the block."""
-        lock, users = self._locks.setdefault(key, (asyncio.Lock(), []))
-        users.append(None)
-        try:
-            if lock.locked():
-                operations.stage("wait for another operation", str(key))
-            async with lock:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                del self._locks[key]
+    def _waiting(self, key: Hashable) -> None:
+        operations.stage("wait for another operation", str(key))

@@ -71,9 +71,10 @@ class ContainerService:
         if there is not None:
             return there
         return await self._flight.join(
-            f"{namespace} container {_name(config)} of sandbox {sandbox.id[:12]}",
-            config,
+            (namespace, sandbox.id, config.metadata),
             lambda: self._create(sandbox, config),
+            name=f"container {_name(config)} of sandbox {sandbox.id[:12]}",
+            fingerprint=config,
         )
 
     async def start(self, namespace: str, id_: str) -> None:

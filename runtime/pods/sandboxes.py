@@ -74,9 +74,10 @@ class SandboxService:
                 f"{there.id}, with a different configuration"
             )
         return await self._flight.join(
-            f"{namespace} pod {_name(config)} attempt {config.metadata.attempt}",
-            (config, chosen.name),
+            (namespace, config.metadata),
             lambda: self._run(namespace, config, chosen.name),
+            name=f"pod {_name(config)} attempt {config.metadata.attempt}",
+            fingerprint=(config, chosen.name),
         )
 
     async def stop(self, namespace: str, id_: str) -> None:
