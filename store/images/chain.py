@@ -187,6 +187,7 @@ class Chain:
                 target=target,
                 report=report,
             )
+        report(layer.size)
         self._check(index, unpacked)
         lowers = await self._below(index)
         await shop.unpacker.complete(unpacked.unfinished, target=target, lowers=lowers)

@@ -41,8 +41,12 @@ class FakeImages:
     def find(self, namespace: str, reference: str) -> UnpackedImage | None:
         if reference.startswith("-"):
             raise InvalidArgumentError(f"image: {reference!r} is no reference")
-        by_id = {str(one.id): one for one in self.list(namespace)}
-        return self.kept.get((namespace, reference)) or by_id.get(reference)
+        found = (
+            one
+            for one in self.list(namespace)
+            if reference in {one.id, *one.names, *one.repo_digests}
+        )
+        return next(found, None)
 
     async def pull(
         self,
@@ -52,6 +56,7 @@ class FakeImages:
         credentials: Credentials | None = None,
         report: Report | None = None,
     ) -> UnpackedImage:
+        self.find(namespace, reference)
         self.credentials = credentials
         if reference not in self.available:
             raise NotFoundError(f"cannot pull {reference}: the registry does not have it")
@@ -63,7 +68,9 @@ class FakeImages:
 
     async def remove(self, namespace: str, reference: str) -> None:
         found = self.find(namespace, reference)
-        self.kept = {key: one for key, one in self.kept.items() if one != found}
+        self.kept = {
+            key: one for key, one in self.kept.items() if key[0] != namespace or one != found
+        }
 
     async def usage(self) -> list[FilesystemUsage]:
         return [FilesystemUsage(mountpoint="/", used_bytes=0, inodes_used=0, timestamp=1)]
