@@ -130,7 +130,9 @@ class Images:
         check=all_absolute,
     )
     max_concurrent_downloads: int = option(
-        4, "How many blobs are downloaded at once, over all pulls.", check=at_least(1)
+        3,
+        "How many blobs of one image are downloaded at once; registries limit connections.",
+        check=at_least(1),
     )
     max_concurrent_unpacks: int = option(
         2, "How many layers are unpacked at once, each in a process of its own.", check=at_least(1)

@@ -215,6 +215,7 @@ async def _store(stack: AsyncExitStack, base: _Base) -> _Store:
                 platform=platforms.parse(config.platform) if config.platform else platforms.host(),
                 boot_id=base.equipment.boot_id,
                 pins=Pins(config.pinned),
+                downloads=config.max_concurrent_downloads,
                 namespaces=frozenset({NAMESPACE}),
             ),
         )

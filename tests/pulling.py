@@ -113,7 +113,9 @@ class Node:
             protection=self.protection,
         )
 
-    def images(self, *, pins: Sequence[str] = (), boot_id: str = "boot 1") -> Images:
+    def images(
+        self, *, pins: Sequence[str] = (), boot_id: str = "boot 1", downloads: int = 3
+    ) -> Images:
         """Return images over the stores, to be entered."""
         connector = RegistryConnector(
             (self.certs,),
@@ -126,6 +128,7 @@ class Node:
             boot_id=boot_id,
             pins=Pins(pins),
             namespaces=frozenset({NAMESPACE}),
+            downloads=downloads,
         )
         return Images(self.stores, self.records, connector, setting)
 

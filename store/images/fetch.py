@@ -29,13 +29,14 @@ registries, which limit connections per client, and take memory and fairness fro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is pulled: into which namespace, from where, protected by which lease."""
+    """What is pulled: into which namespace, from where, protected by which lease, how wide."""
 
     namespace: str
     remote: Remote
     lease: Lease
     source: Mapping[str, str]
     report: Report
+    downloads: int = DOWNLOADS
 
 
 class Fetcher:
@@ -45,7 +46,7 @@ class Fetcher:
         self._content = content
         self._locks = locks
         self._task = task
-        self._slots = asyncio.Semaphore(DOWNLOADS)
+        self._slots = asyncio.Semaphore(task.downloads)
         self.fetched = False
 
     async def document(self, wanted: Descriptor) -> bytes:

@@ -17,7 +17,7 @@ from store.images import Credentials, Progress, Report, Unpacker, details
 from store.images.chain import Chain, Workshop
 from store.images.connect import Connector
 from store.images.details import Details
-from store.images.fetch import Fetcher, Task
+from store.images.fetch import DOWNLOADS, Fetcher, Task
 from store.images.flight import Locks
 from store.images.platform import Platform
 from store.images.protect import Protection
@@ -41,15 +41,22 @@ class Stores:
 
 
 class Puller:
-    """Pulls images for one platform."""
+    """Pulls images for one platform; `downloads` blobs of an image are fetched at once."""
 
     def __init__(
-        self, stores: Stores, connector: Connector, *, platform: Platform, boot_id: str
+        self,
+        stores: Stores,
+        connector: Connector,
+        *,
+        platform: Platform,
+        boot_id: str,
+        downloads: int = DOWNLOADS,
     ) -> None:
         self._stores = stores
         self._connector = connector
         self._platform = platform
         self._boot_id = boot_id
+        self._downloads = downloads
         self._locks = Locks()
 
     @contextlib.asynccontextmanager
@@ -70,6 +77,7 @@ class Puller:
                     lease=lease,
                     source={f"{SOURCE}.{reference.domain}": reference.path},
                     report=report,
+                    downloads=self._downloads,
                 )
                 found = await self._fetch(task)
             report(Progress(stage="publish", item=str(reference)))

@@ -23,6 +23,7 @@ from store.images import reference as references
 from store.images.connect import Connector
 from store.images.details import Details
 from store.images.events import Events
+from store.images.fetch import DOWNLOADS
 from store.images.flight import Flights
 from store.images.names import Names
 from store.images.pins import Pins
@@ -42,7 +43,7 @@ class Setting:
     """Where and as what images are used.
 
     `content_root` is what usage is measured of, with the snapshots of `namespaces` and of those
-    that have images.
+    that have images. `downloads` blobs of one image are fetched at once.
     """
 
     content_root: Path
@@ -50,6 +51,7 @@ class Setting:
     boot_id: str
     pins: Pins = field(default_factory=Pins)
     namespaces: frozenset[str] = frozenset()
+    downloads: int = DOWNLOADS
 
 
 class Images:
@@ -63,7 +65,13 @@ class Images:
         self._names = Names(setting.pins)
         self._events = Events()
         self._flights: Flights[UnpackedImage] = Flights()
-        self._puller = Puller(stores, connector, platform=setting.platform, boot_id=setting.boot_id)
+        self._puller = Puller(
+            stores,
+            connector,
+            platform=setting.platform,
+            boot_id=setting.boot_id,
+            downloads=setting.downloads,
+        )
         self._recovery = Recovery(stores.content, stores.snapshotter, setting.platform)
         self._meter = UsageMeter(setting.content_root, stores.snapshotter, self.namespaces)
         self._stack = AsyncExitStack()

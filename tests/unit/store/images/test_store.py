@@ -353,6 +353,35 @@ async def test_callers_share_a_pull(server: FakeRegistry, images: Images) -> Non
     assert told
 
 
+@pytest.mark.parametrize("width", [1, 4])
+async def test_as_many_layers_are_fetched_at_once_as_configured(
+    server: FakeRegistry, node: Node, width: int
+) -> None:
+    built = Built(layers=[tar(**{f"f{n}": str(n)}) for n in range(6)])
+    built.push(server, "app", "v1")
+    fetching: set[str] = set()
+    peak = 0
+    full = asyncio.Event()
+
+    async def gather(request: web.Request) -> web.StreamResponse:
+        nonlocal peak
+        if built.id in request.path:  # the config goes ahead of the layers
+            return await server.honest(request)
+        fetching.add(request.path)
+        peak = max(peak, len(fetching))
+        if peak >= width:
+            full.set()
+        await full.wait()
+        answer = await server.honest(request)
+        fetching.discard(request.path)
+        return answer
+
+    server.on("blobs/", gather)
+    async with node.images(downloads=width) as images, asyncio.timeout(10):
+        await images.pull(NAMESPACE, f"{server.host}/app:v1")
+    assert peak == width
+
+
 async def test_a_failure_is_everybodys(server: FakeRegistry, images: Images) -> None:
     release = asyncio.Event()
     server.on("manifests/v1", held(release, server.honest))
