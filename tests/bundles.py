@@ -21,7 +21,9 @@ def shell(script: str) -> tuple[str, ...]:
 
 
 def make_rootfs(path: Path) -> Path:
-    """Make a root filesystem with busybox and a few of its names."""
+    """Make a root filesystem with busybox and a few of its names, unless it is there."""
+    if path.exists():
+        return path
     busybox = tool("busybox")
     assert busybox is not None, "no busybox"
     for name in ("bin", "proc", "sys", "dev", "tmp"):

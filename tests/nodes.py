@@ -29,7 +29,7 @@ def encode(resources: Resources) -> dict[str, Json]:
 
 
 def make_stage(path: Path, runtime: str) -> Stage:
-    """Make a stage for one runtime, or skip with the reason."""
+    """Make a stage for one runtime, or the same again; skip with the reason."""
     binary, conmon = tool(runtime), tool("conmon")
     if binary is None or conmon is None:
         pytest.skip(f"no {runtime} or no conmon here")
@@ -37,7 +37,7 @@ def make_stage(path: Path, runtime: str) -> Stage:
     if runtime == "crun" and layout.crun_obstacle:
         pytest.skip(layout.crun_obstacle)
     scratch = path / "scratch"
-    scratch.mkdir(parents=True)
+    scratch.mkdir(parents=True, exist_ok=True)
     oci = OciCommandLine(scratch, encode, env=ENV)
     return Stage(
         path=path,
@@ -46,5 +46,5 @@ def make_stage(path: Path, runtime: str) -> Stage:
         monitor=Conmon(conmon, oci, env=ENV),
         processes=KernelProcesses(),
         cgroups=CgroupsV2(layout.root) if layout.version == 2 else CgroupsV1(layout.root),
-        rootfs=make_rootfs(path / "rootfs"),
+        rootfs=make_rootfs(path / "rootfs"),  # as it is if another daemon made it
     )

@@ -12,9 +12,10 @@ from runtime.monitor import MonitorRequest
 from runtime.pidfd import Process
 from runtime.rollback import finish
 
-_STDERR: Final = 2
+STDERR: Final = 2
 _SYNC: Final = 3
 _START: Final = 4
+LOCK: Final = 5
 
 
 def argv(binary: Path, request: MonitorRequest) -> tuple[str, ...]:
@@ -45,11 +46,11 @@ async def start(
     env: Mapping[str, str],
     cgroups: Sequence[Path],
     sync: Capture,
-    errors: Capture,
+    inherited: Mapping[int, int],
 ) -> Process:
     """Start conmon with its sync pipe, entered in `cgroups` before it starts anything."""
     environment = {**env, "_OCI_SYNCPIPE": str(_SYNC)}
-    fds = {_STDERR: errors.writer, _SYNC: sync.writer}
+    fds = {**inherited, _SYNC: sync.writer}
     if not cgroups:
         return process.spawn(words, fds=fds, env=environment, session=True)
     environment["_OCI_STARTPIPE"] = str(_START)

@@ -22,6 +22,7 @@ from runtime.monitor import (
     MonitorRequest,
     ProcessId,
     command,
+    held,
     logfile,
     report,
     scan,
@@ -83,10 +84,7 @@ class Conmon:
         stage(f"{request.handler.binary.name} create", request.container_id)
         async with Rollback(grace=15.0) as undo:
             with contextlib.closing(Capture(4096)) as errors, _capture(1 << 16) as sync:
-                words = command.argv(self._binary, request)
-                child = await command.start(words, self._env, self._cgroups, sync, errors)
-                sync.started()
-                errors.started()
+                child = await self._start(request, sync, errors)
                 monitor = pidfd.identify(child.pid)
                 undo.push("end the monitor", self._abandon, request, child, monitor)
                 created = report.parse(await self._line(request, sync))
@@ -100,12 +98,9 @@ class Conmon:
 
     async def find(self, request: MonitorRequest) -> Monitored | None:
         """See `Monitor.find`. Calls at the same time share one pass over /proc."""
-        number = (await self._monitors()).get(request.directory)
-        watch = None
-        with contextlib.suppress(NotFoundError):
-            monitor = pidfd.identify(number or 0)
-            watch = pidfd.adopt(monitor)
-        if watch is None:
+        monitor = await self._monitor(request)
+        watch = None if monitor is None else pidfd.adopt(monitor)
+        if monitor is None or watch is None:
             return None
         with contextlib.closing(watch):
             pid = await _created(request, watch)
@@ -113,6 +108,17 @@ class Conmon:
                 return Monitored(process=pidfd.identify(pid), monitor=monitor)
             await self._abandon(request, watch, monitor)
             return None
+
+    async def _monitor(self, request: MonitorRequest) -> ProcessId | None:
+        """Return the request's monitor; None once it is certain that there is none."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_UNTIL_CREATED):
+                while held.held(request.directory):
+                    number = (await self._monitors()).get(request.directory)
+                    with contextlib.suppress(NotFoundError):
+                        return pidfd.identify(number or 0)
+                    await asyncio.sleep(_PAUSE)
+        return None
 
     async def wait(self, request: MonitorRequest, monitored: Monitored) -> Exit | None:
         """See `Monitor.wait`.
@@ -143,6 +149,15 @@ class Conmon:
         for child in tuple(self._children.values()):
             child.close()
         self._children.clear()
+
+    async def _start(self, request: MonitorRequest, sync: Capture, errors: Capture) -> Process:
+        words = command.argv(self._binary, request)
+        with held.hold(request.directory) as lock:
+            inherited = {command.STDERR: errors.writer, command.LOCK: lock}
+            child = await command.start(words, self._env, self._cgroups, sync, inherited)
+        sync.started()
+        errors.started()
+        return child
 
     async def _line(self, request: MonitorRequest, sync: Capture) -> bytes:
         try:

@@ -5,11 +5,11 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 from runtime import orphans
 from runtime.cgroups import Cgroups
@@ -17,12 +17,11 @@ from runtime.monitor import Exit, Monitor, Monitored, MonitorRequest
 from runtime.oci import Handler, OciRuntime
 from runtime.operations import Operations, stage
 from runtime.tasks import State, Task, states
+from runtime.tasks.jobs import Jobs
 from runtime.tasks.ledger import Change, Ledger
 from runtime.tasks.live import Live
 from runtime.tasks.processes import KernelProcesses, Processes
 from store.errors import Error, FailedPreconditionError, NotFoundError
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -62,12 +61,11 @@ class Keeper:
         self._lives: dict[tuple[str, str], Live] = {}
         self._turns = asyncio.Semaphore(parts.creates)
         self._sweeps = asyncio.Semaphore(parts.creates)
-        self._group = asyncio.TaskGroup()
-        self._jobs: set[asyncio.Task[None]] = set()
+        self.jobs = Jobs()
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        self.spawn(orphans.sweep(), "reap orphans")
+        await self.jobs.__aenter__()
+        self.jobs.spawn(orphans.sweep(), "reap orphans")
         return self
 
     async def __aexit__(
@@ -77,11 +75,8 @@ class Keeper:
         trace: TracebackType | None,
     ) -> None:
         creations = [live.creation for live in self._lives.values() if live.creation is not None]
-        if creations:
-            await asyncio.wait(creations, timeout=_DRAIN)
-        for job in tuple(self._jobs):
-            job.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        await self.jobs.drain(creations, _DRAIN)
+        await self.jobs.__aexit__(kind, error, trace)
 
     def live(self, task: Task) -> Live:
         """Return what is held of a task; made on first use."""
@@ -118,28 +113,10 @@ class Keeper:
             stdin_once=task.stdin_once,
         )
 
-    def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        """Run a job behind the answers; see `job`."""
-        _ = self.job(work, name)
-
-    def job(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
-        """Return a job behind the answers; whatever it raises is logged, never spread."""
-        task = self._group.create_task(_logged(work, name), name=name)
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
-        return task
-
-    async def complete(self, work: Coroutine[None, None, T], name: str) -> T:
-        """Return what `work` returns; if the caller leaves before, it goes on all the same."""
-        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        result.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self.spawn(_into(work, result), name)
-        return await asyncio.shield(result)
-
     def create(self, task: Task, request: MonitorRequest) -> None:
         """Let the runtime create a CREATING task; its record tells the outcome."""
         live = self.live(task)
-        live.creation = self.job(self._create(task, request, live), f"create {task.id}")
+        live.creation = self.jobs.job(self._create(task, request, live), f"create {task.id}")
 
     async def _create(self, task: Task, request: MonitorRequest, live: Live) -> None:
         with self.parts.operations.begin("create task", task.id) as operation:
@@ -169,7 +146,7 @@ class Keeper:
     def watch(self, task: Task) -> asyncio.Task[None]:
         """Wait for the task's end, in whatever state it is, and record it."""
         self.live(task).settled.set()
-        return self.job(self._watch(task), f"watch {task.id}")
+        return self.jobs.job(self._watch(task), f"watch {task.id}")
 
     async def _watch(self, task: Task) -> None:
         try:
@@ -217,7 +194,7 @@ class Keeper:
         except Error as error:
             _log.warning("cannot record the end of task %s: %s", task.id, error)
             ended = change(self.ledger.get(task.namespace, task.id))
-            self.spawn(self._conclude_later(task, change), f"record the end of {task.id}")
+            self.jobs.spawn(self._conclude_later(task, change), f"record the end of {task.id}")
         self.end(ended)
         return ended
 
@@ -268,22 +245,3 @@ class Keeper:
         """SIGKILL whatever is in the task's cgroup; a task without one has nothing there."""
         if task.cgroup:
             await asyncio.to_thread(self.parts.cgroups.kill, task.cgroup)
-
-
-async def _into(work: Coroutine[None, None, T], result: "asyncio.Future[T]") -> None:
-    try:
-        value = await work
-    except asyncio.CancelledError:
-        result.cancel()
-        raise
-    except Exception as error:  # noqa: BLE001 - handed to the caller as it is
-        result.set_exception(error)
-    else:
-        result.set_result(value)
-
-
-async def _logged(job: Coroutine[None, None, None], name: str) -> None:
-    try:
-        await job
-    except Exception as error:  # noqa: BLE001 - one job must not end the others
-        _log.warning("cannot %s: %s", name, error, exc_info=not isinstance(error, Error))

@@ -51,7 +51,7 @@ class Recovery:
     def _bury(self, task: Task) -> None:
         """Clear up behind a stopped task, if the daemon went before it had."""
         self._keeper.end(task)
-        self._keeper.spawn(self._keeper.clean(task), f"clear up task {task.id}")
+        self._keeper.jobs.spawn(self._keeper.clean(task), f"clear up task {task.id}")
 
     def _lost(self, task: Task, why: str) -> None:
         now = self._keeper.parts.now()

@@ -116,7 +116,7 @@ class TaskService:
         if not live.settled.is_set():
             follow(live.operation)
             await live.settled.wait()
-        return await self._keeper.complete(self._start(task, live), f"start {id_}")
+        return await self._keeper.jobs.complete(self._start(task, live), f"start {id_}")
 
     async def _start(self, task: Task, live: Live) -> Task:
         async with live.lock:
@@ -133,14 +133,23 @@ class TaskService:
             return self._ledger.move(task, lambda old: states.running(old, now))
 
     async def _let_go(self, task: Task, live: Live) -> None:
-        """Run the runtime's start; cut it short if the process ends first."""
+        """Run the runtime's start; cut it short if the process ends first.
+
+        A start that an earlier daemon began may still have come to its end: then there is nothing
+        left to start, and that is no failure.
+        """
+        handler = self._keeper.handler(task)
         try:
             async with asyncio.timeout(None) as live.starting:
-                await self._parts.runtime.start(self._keeper.handler(task), task.id)
+                await self._parts.runtime.start(handler, task.id)
         except TimeoutError as error:
             raise FailedPreconditionError(
                 f"cannot start container {task.id}: its process ended before it was started"
             ) from error
+        except FailedPreconditionError:
+            alive = task.process is not None and self._parts.processes.send(task.process, 0)
+            if not alive or not self._parts.runtime.started(handler, task.id):
+                raise
         finally:
             live.starting = None
 
@@ -172,7 +181,7 @@ class TaskService:
         """See `Tasks.delete`; goes on to its end even if the caller leaves."""
         task = self.find(namespace, id_)
         if task is not None:
-            await self._keeper.complete(self._delete(task), f"delete {id_}")
+            await self._keeper.jobs.complete(self._delete(task), f"delete {id_}")
 
     async def _delete(self, task: Task) -> None:
         async with self._keeper.live(task).removing:
