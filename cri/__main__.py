@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from cri.config import Config
-from cri.config_load import Loaded, load
-from cri.config_text import default_toml, dump
+from cri.config.load import Loaded, load
+from cri.config.text import default_toml, dump
 from runtime import doctor
 from store.errors import Error
 

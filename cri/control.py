@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cri.config import Config
-from cri.config_load import Loaded
-from cri.config_text import changes
+from cri.config.load import Loaded
+from cri.config.text import changes
 from runtime import blocking
 from runtime.operations import Operations
 from store.errors import Error

@@ -20,8 +20,8 @@ from cri import server as servers
 from cri.api.ferry.v1 import node_pb2_grpc
 from cri.background import Every, forever
 from cri.config import Config
-from cri.config_load import Loaded
-from cri.config_text import plain
+from cri.config.load import Loaded
+from cri.config.text import plain
 from cri.control import Control
 from cri.interceptors import CallInterceptor
 from cri.logging import set_level, set_up

@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 from store import errors
 from store.database import Database
+from store.database.rows import BadRow, Row
 from store.metadata import BadRecord
 from store.metadata.encoding import Codec
-from store.rows import BadRow, Row
 
 T = TypeVar("T")
 

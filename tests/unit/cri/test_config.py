@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cri.config import Config, Daemon, Images, Network
-from cri.config_option import options
+from cri.config.fields import options
 
 
 def test_the_sockets_lie_in_the_state_directory_unless_they_are_named() -> None:

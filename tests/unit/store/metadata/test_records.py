@@ -6,8 +6,8 @@ import pytest
 
 from store import errors
 from store.database import Database
+from store.database.rows import Row
 from store.metadata.records import MemoryRecords, SqliteRecords
-from store.rows import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

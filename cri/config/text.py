@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cri.config import Config
-from cri.config_load import SECTIONS, Loaded
-from cri.config_option import Option, options, write
+from cri.config.fields import Option, options, write
+from cri.config.load import SECTIONS, Loaded
 from runtime.spec import Json
 
 _WIDTH = 98

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from store import errors, schema
-from store.rows import BadRow, Row
-from store.salvage import header_fault, remove, salvage
-from store.sqlite import connect, primary_code
+from store import errors
+from store.database import schema
+from store.database.rows import BadRow, Row
+from store.database.salvage import header_fault, remove, salvage
+from store.database.sqlite import connect, primary_code
 
 PUT: Final = (
     "INSERT INTO records (kind, namespace, id, data, check_sum) VALUES (?, ?, ?, ?, ?) "

@@ -21,7 +21,7 @@ _VERSION: Final = "schema_version"
 def migrations() -> dict[int, str]:
     """Return the SQL of every migration by number, in order."""
     found: dict[int, str] = {}
-    for file in importlib.resources.files("store.migrations").iterdir():
+    for file in importlib.resources.files("store.database.migrations").iterdir():
         match = _NAME.fullmatch(file.name)
         if match is not None:
             found[int(match[1])] = file.read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, cast, get_type_hints
 
 from cri.config import DEFAULT_FILE, Config, Runtime, Runtimes
-from cri.config_option import Option, nearest, options, read
+from cri.config.fields import Option, nearest, options, read
 from store.errors import InvalidArgumentError
 
 if TYPE_CHECKING:

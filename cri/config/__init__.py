@@ -1,7 +1,7 @@
 """ferry's configuration: every option, its type, default and reason.
 
-One dataclass for each TOML section. `cri.config_load` reads files into a `Config`,
-`cri.config_text` writes it out. Numbers carry their unit in their name.
+One dataclass for each TOML section. `cri.config.load` reads files into a `Config`,
+`cri.config.text` writes it out. Numbers carry their unit in their name.
 """
 
 import enum
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cri.config_option import absolute, addresses, all_absolute, at_least, networks, option
+from cri.config.fields import absolute, addresses, all_absolute, at_least, networks, option
 
 DEFAULT_FILE: Final = Path("/etc/ferry/config.toml")
 """Read when no other file is named; it need not exist."""

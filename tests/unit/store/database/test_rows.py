@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from store.rows import Row
+from store.database.rows import Row
 
 
 def test_every_column_counts_in_the_sum() -> None:

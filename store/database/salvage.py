@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from store.rows import BadRow, Row
-from store.sqlite import primary_code
+from store.database.rows import BadRow, Row
+from store.database.sqlite import primary_code
 
 _PAGE: Final = 4096
 _HEADER: Final = 100

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cri.config import Config, LogLevel, Runtime
-from cri.config_load import COMMAND_LINE, DEFAULT, Layer, build, load
+from cri.config.load import COMMAND_LINE, DEFAULT, Layer, build, load
 from store.errors import InvalidArgumentError
 
 

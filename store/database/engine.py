@@ -21,12 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
-from store import errors, schema
-from store.opening import PUT, QUARANTINE, open_checked
-from store.reserve import Reserve
-from store.rows import BadRow, Row
-from store.sqlite import explained, primary_code
-from store.wal import WalCheckpointer
+from store import errors
+from store.database import schema
+from store.database.opening import PUT, QUARANTINE, open_checked
+from store.database.reserve import Reserve
+from store.database.rows import BadRow, Row
+from store.database.sqlite import explained, primary_code
+from store.database.wal import WalCheckpointer
 
 Value: TypeAlias = str | bytes | int
 

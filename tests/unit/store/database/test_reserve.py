@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from store.reserve import Reserve
+from store.database.reserve import Reserve
 from tests.listing import listing
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from store.sqlite import connect
+from store.database.sqlite import connect
 
 _log = logging.getLogger(__name__)
 

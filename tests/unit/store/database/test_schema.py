@@ -3,7 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from store import errors, schema
+from store import errors
+from store.database import schema
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from store import errors
 from store.database import Database
-from store.rows import BadRow, Row
+from store.database.rows import BadRow, Row
 
 
 def row(id_: str, data: bytes = b"{}") -> Row:
@@ -159,7 +159,7 @@ def test_a_closed_database_says_so(path: Path) -> None:
 
 
 def test_a_locked_database_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.sqlite._BUSY_SECONDS", 0.0)
+    monkeypatch.setattr("store.database.sqlite._BUSY_SECONDS", 0.0)
     with Database(path) as database:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

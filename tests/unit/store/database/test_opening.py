@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from store import errors, schema
-from store.database import Database
-from store.opening import Damage
-from store.rows import BadRow, Row
+from store import errors
+from store.database import Database, schema
+from store.database.opening import Damage
+from store.database.rows import BadRow, Row
 
 
 def row(number: int) -> Row:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cri.config import Config, LogLevel
-from cri.config_load import Layer, build
-from cri.config_text import Changes, changes, default_toml, dump, plain, walk
+from cri.config.load import Layer, build
+from cri.config.text import Changes, changes, default_toml, dump, plain, walk
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def test_the_shipped_file_is_the_generated_one() -> None:

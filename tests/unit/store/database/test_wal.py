@@ -2,8 +2,8 @@ import threading
 from pathlib import Path
 
 from store.database import Database
-from store.rows import Row
-from store.wal import WalCheckpointer
+from store.database.rows import Row
+from store.database.wal import WalCheckpointer
 
 
 def fill(database: Database, rows: int) -> None:

@@ -6,15 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cri import config_option
-from cri.config import LogLevel
-from cri.config_option import Option, option, options, read, write
+from cri.config import LogLevel, fields
+from cri.config.fields import Option, option, options, read, write
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    count: int = option(3, "How many.", check=config_option.at_least(1), live=True)
-    places: tuple[Path, ...] = option((Path("/a"),), "Where.", check=config_option.all_absolute)
+    count: int = option(3, "How many.", check=fields.at_least(1), live=True)
+    places: tuple[Path, ...] = option((Path("/a"),), "Where.", check=fields.all_absolute)
     level: LogLevel = option(LogLevel.INFO, "How loud.")
     ratio: float = option(0.5, "How much.")
     plain: int = 0
@@ -71,7 +70,7 @@ def test_a_bad_value_says_what_is_wanted(name: str, value: object, text: str) ->
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.5])
 def test_numbers_are_finite_and_not_too_small(value: float) -> None:
-    assert config_option.at_least(1)(value).startswith("must be at least 1")
+    assert fields.at_least(1)(value).startswith("must be at least 1")
 
 
 @pytest.mark.parametrize(
@@ -86,12 +85,12 @@ def test_numbers_are_finite_and_not_too_small(value: float) -> None:
     ],
 )
 def test_networks_are_one_of_each_family(values: tuple[str, ...], *, fits: bool) -> None:
-    assert (config_option.networks(values) == "") is fits
+    assert (fields.networks(values) == "") is fits
 
 
 def test_addresses_are_checked_one_by_one() -> None:
-    assert config_option.addresses(("1.1.1.1", "fd00::1")) == ""
-    assert "'dns'" in config_option.addresses(("1.1.1.1", "dns"))
+    assert fields.addresses(("1.1.1.1", "fd00::1")) == ""
+    assert "'dns'" in fields.addresses(("1.1.1.1", "dns"))
 
 
 @given(
@@ -119,4 +118,4 @@ def test_what_is_written_reads_back(value: object) -> None:
 def test_the_nearest_name_is_found(
     name: str, siblings: list[str], elsewhere: list[str], meant: str
 ) -> None:
-    assert config_option.nearest(name, siblings, elsewhere) == meant
+    assert fields.nearest(name, siblings, elsewhere) == meant
