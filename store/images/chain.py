@@ -28,9 +28,9 @@ from store.images import Progress, Report, Unpacked, Unpacker
 from store.images.connect import Remote
 from store.images.details import Details
 from store.images.fetch import Fetcher
-from store.images.flight import Locks
 from store.images.growth import Growth
 from store.images.protect import Lease
+from store.locks import Locks
 from store.snapshots import Kind, Snapshotter, Usage
 
 UNPACKS: Final = 2

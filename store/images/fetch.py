@@ -17,9 +17,9 @@ from store.errors import DataLossError, Error, NotFoundError
 from store.images import Progress, Report, documents
 from store.images import manifest as manifests
 from store.images.connect import Remote
-from store.images.flight import Locks
 from store.images.growth import Growth
 from store.images.protect import Lease
+from store.locks import Locks
 from store.threads import in_thread
 
 DOWNLOADS: Final = 3

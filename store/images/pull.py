@@ -18,10 +18,10 @@ from store.images.chain import Chain, Workshop
 from store.images.connect import Connector
 from store.images.details import Details
 from store.images.fetch import DOWNLOADS, Fetcher, Task
-from store.images.flight import Locks
 from store.images.platform import Platform
 from store.images.protect import Protection
 from store.images.reference import Reference
+from store.locks import Locks
 from store.snapshots import Snapshotter
 from store.threads import in_thread
 

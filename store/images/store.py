@@ -24,13 +24,13 @@ from store.images.connect import Connector
 from store.images.details import Details
 from store.images.events import Events
 from store.images.fetch import DOWNLOADS
-from store.images.flight import Flights
 from store.images.names import Names
 from store.images.pins import Pins
 from store.images.platform import Platform
 from store.images.pull import Puller, Stores
 from store.images.recover import Recovery
 from store.images.reference import Reference
+from store.images.sharing import Sharing
 from store.images.usage import UsageMeter
 from store.metadata import Records
 
@@ -64,7 +64,7 @@ class Images:
         self._setting = setting
         self._names = Names(setting.pins)
         self._events = Events()
-        self._flights: Flights[UnpackedImage] = Flights()
+        self._sharing: Sharing[UnpackedImage] = Sharing()
         self._puller = Puller(
             stores,
             connector,
@@ -77,14 +77,14 @@ class Images:
         self._stack = AsyncExitStack()
 
     def __repr__(self) -> str:
-        return f"<Images {self._names!r}, {self._flights!r}>"
+        return f"<Images {self._names!r}, {self._sharing!r}>"
 
     async def __aenter__(self) -> Self:
         await self._recover()
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
         meter = group.create_task(self._meter.run(), name="image usage")
         self._stack.callback(meter.cancel)
-        await self._stack.enter_async_context(self._flights)
+        await self._stack.enter_async_context(self._sharing)
         return self
 
     async def __aexit__(
@@ -123,7 +123,8 @@ class Images:
             async with puller as found:
                 return self._name(namespace, parsed, found)
 
-        return await self._flights.join((namespace, parsed, credentials), work, report)
+        key = (namespace, parsed, credentials)
+        return await self._sharing.join(key, work, report, name=f"pull {parsed}")
 
     async def remove(self, namespace: str, reference: str) -> None:
         """Forget every name of the image; see `ImageRemover.remove`."""
