@@ -26,7 +26,8 @@ from runtime.pods.node import Node
 from runtime.pods.plan import Planner
 from runtime.pods.rootfs import RootFilesystems
 from runtime.pods.signals import number
-from runtime.pods.tables import SandboxTable, matches, new_id
+from runtime.pods.status import narrowed
+from runtime.pods.tables import SandboxTable, new_id
 from runtime.rollback import Rollback
 from runtime.spec import Resources
 from runtime.spec.resources import merge_resources
@@ -126,17 +127,8 @@ class ContainerService:
 
     def list(self, namespace: str, filter_: Filter) -> list[ContainerStatus]:
         """See `Containers.list`."""
-        every = (self._members.status(member) for member in self._members.walk(namespace))
-        if filter_ == Filter():
-            return list(every)
-        return [
-            status
-            for status in every
-            if status.id.startswith(filter_.id)
-            and filter_.state in {"", status.state.value}
-            and status.container.sandbox_id.startswith(filter_.sandbox_id)
-            and matches(status.container.config.labels, filter_.labels)
-        ]
+        found = [self._members.status(member) for member in self._members.walk(namespace)]
+        return narrowed(found, filter_)
 
     async def stop_all(self, namespace: str, sandbox_id: str) -> None:
         """Kill every container of the sandbox."""

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from runtime.pods import ContainerState, ContainerStatus, PodContainer
+from runtime.pods import ContainerState, ContainerStatus, Filter, PodContainer
+from runtime.pods.tables import matches
 from runtime.tasks import State, Task
 
 _STATES = {
@@ -45,3 +46,16 @@ def status(id_: str, created_at: int, container: PodContainer, task: Task) -> Co
         message=task.failure or task.message,
         pid=task.process.pid if task.process and task.state in {State.RUNNING, State.PAUSED} else 0,
     )
+
+
+def narrowed(found: list[ContainerStatus], filter_: Filter) -> list[ContainerStatus]:
+    """Return the statuses that match every field that is set; each of them costs one pass."""
+    if filter_.sandbox_id:
+        found = [one for one in found if one.container.sandbox_id.startswith(filter_.sandbox_id)]
+    if filter_.id:
+        found = [one for one in found if one.id.startswith(filter_.id)]
+    if filter_.state:
+        found = [one for one in found if one.state.value == filter_.state]
+    if filter_.labels:
+        found = [one for one in found if matches(one.container.config.labels, filter_.labels)]
+    return found

@@ -18,7 +18,7 @@ def new_id() -> str:
 
 def matches(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
     """Tell whether `labels` has every pair of `selector`."""
-    return all(labels.get(key) == value for key, value in selector.items())
+    return selector.items() <= labels.items()
 
 
 class _Keys(Protocol):
