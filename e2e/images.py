@@ -59,6 +59,7 @@ import http.server
 import os
 import signal
 import socket
+import socketserver
 import sys
 
 
@@ -76,6 +77,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6  # and so IPv4 as well
+
+    def server_bind(self):
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks a name server who we are
 
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
