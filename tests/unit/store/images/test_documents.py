@@ -31,7 +31,8 @@ def test_a_document_becomes_its_type() -> None:
         (b'{"other": [{"k": 1, "k": 2}]}', "'k' occurs twice"),
         (b'{"n\\u0061me": "a", "name": "b"}', "'name' occurs twice"),
         (b'{"other": ' + b"[" * 65 + b"]" * 65 + b"}", "nested deeper than 64"),
-        (b'{"other": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, "nested deeper than 64"),
+        (b'{"other": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, "too many pieces"),
+        (b'{"other": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001, "nested deeper than 64"),
         (b"[" * 100_000, "nested deeper than 64"),
         (b'{"name": NaN}', "malformed"),
         (b'{"name": "\xff"}', "utf-8"),
@@ -39,7 +40,9 @@ def test_a_document_becomes_its_type() -> None:
         (b'{"name": "\\ud800 and more text"}', "surrogate|pair|malformed"),
         (b'{"other": "\\udc00 and more text"}', "surrogate|pair|malformed"),
         (b"{} {}", "malformed"),
-        (b'"' * 600_000, "too many pieces"),
+        (b'"' * 200_001, "too many pieces"),
+        (b"[" + b"1," * 200_000 + b"1]", "too many pieces"),
+        (b'"' + b"\\n" * 200_000 + b'"', "too many pieces"),
         (b" " * (8 * 1024 * 1024 + 1), "more than 8388608"),
     ],
 )
@@ -54,12 +57,12 @@ def test_brackets_inside_of_strings_do_not_nest() -> None:
     assert documents.decode(data, Thing, "thing").name == '[{"\\' * 500
 
 
-@pytest.mark.parametrize("data", [b'["",' + b'"",' * 240_000 + b'""]', b'"\\' * 249_000])
+@pytest.mark.parametrize("data", [b'["",' + b'"",' * 60_000 + b'""]', b'"\\' * 99_000])
 def test_reading_takes_linear_time(data: bytes) -> None:
     began = time.process_time()
     with pytest.raises(DataLossError):
         documents.decode(data, Thing, "thing")
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 1
 
 
 _JSON = st.recursive(
