@@ -43,6 +43,7 @@ check: venv
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m tests.docs
+	$(PY) -m tests.states
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
 	  else echo "shellcheck is not installed: shell scripts are not checked"; fi
 
@@ -77,10 +78,15 @@ uninstall:
 
 # --- maintenance -------------------------------------------------------------------------------
 
-.PHONY: generate lock
+.PHONY: generate lock docs
 generate: venv
 	$(PY) -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. \
 	  --mypy_out=. --mypy_grpc_out=only_async:. cri/api/runtime/v1/api.proto cri/api/ferry/v1/node.proto
+
+# What documents take from the code: the state diagram, the file of all options.
+docs: venv
+	$(PY) -m tests.states --write
+	$(PY) -m cri config default >deploy/config.toml
 
 lock: venv
 	deploy/lock.sh
