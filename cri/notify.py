@@ -1,17 +1,22 @@
 """Telling systemd how the daemon is, sd_notify(3); nothing happens where nobody listens."""
 
 import asyncio
+import contextlib
 import os
 import socket
 
 
 def notify(*states: str) -> None:
-    """Send states such as `READY=1`, `STOPPING=1`, `WATCHDOG=1`, `STATUS=...`."""
+    """Send states such as `READY=1`, `STOPPING=1`, `WATCHDOG=1`, `STATUS=...`.
+
+    Nobody is told where the listener is gone or does not read: that must not end the daemon.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     path = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    with socket.socket(socket.AF_UNIX, kind) as channel, contextlib.suppress(OSError):
         channel.sendto("\n".join(states).encode(), path)
 
 

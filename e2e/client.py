@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -282,6 +283,11 @@ class Client:
         """Return a container's status."""
         request = pb.ContainerStatusRequest(container_id=container)
         return (await self.runtime.ContainerStatus(request)).status
+
+    async def pid(self, container: str) -> int:
+        """Return the process id of a container's first process, on the node."""
+        information = json.loads((await self.verbose(container)).info["info"])
+        return int(information["pid"])
 
     async def list(self, filter_: pb.ContainerFilter | None = None) -> Sequence[pb.Container]:
         """Return the containers that match."""

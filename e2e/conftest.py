@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -60,45 +60,67 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture(scope="session")
-def daemon(
-    registry: Registry, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """The daemon that most tests share."""
-    folder = tmp_path_factory.mktemp("daemon")
-    service: Service = (
-        Containerd(folder, find(), registry.reference(PAUSE))
-        if pytestconfig.getoption("peer")
-        else Daemon(folder)
-    )
-    with service:
-        yield service
-        assert service.running, service.tail()
-
-
 async def pull_all(daemon: Service, registry: Registry) -> dict[str, str]:
     async with connected(daemon.address) as client:
         names = [name for name in named(registry.layout) if not name.startswith(LAYERED)]
         return {name: await client.pull(registry.reference(name)) for name in names}
 
 
-async def warm_up(daemon: Service, logs: Path, image: str) -> None:
+async def warm_up(daemon: Service, logs: Path, reference: str) -> None:
     """Run a pod with each handler: what a daemon makes once and keeps is no leak of a test."""
     async with connected(daemon.address) as client:
+        image = await client.pull(reference)
         for handler in HANDLERS:
             async with client.pod(Pod(name="warm", logs=logs), handler) as running:
                 command = ["sleep", "600"]
                 await client.run(running, Container(name="main", image=image, command=command))
+        await client.remove_image(image)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("peer"):
+        skip = pytest.mark.skip(reason="asks for more than CRI does; the peer need not pass")
+        for item in items:
+            if item.get_closest_marker("ferry"):
+                item.add_marker(skip)
+
+
+@contextmanager
+def serving(folder: Path, config: pytest.Config, registry: Registry) -> Iterator[Service]:
+    """Run ferry, or the peer if that was asked for."""
+    service: Service = (
+        Containerd(folder, find(), registry.reference(PAUSE))
+        if config.getoption("peer")
+        else Daemon(folder)
+    )
+    with service:
+        asyncio.run(warm_up(service, folder / "logs", registry.reference(BUSYBOX)))
+        yield service
+        assert service.running, service.tail()
 
 
 @pytest.fixture(scope="session")
-def images(
-    daemon: Service, registry: Registry, tmp_path_factory: pytest.TempPathFactory
-) -> Mapping[str, str]:
+def daemon(
+    registry: Registry, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The daemon that most tests share."""
+    with serving(tmp_path_factory.mktemp("daemon"), pytestconfig, registry) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def empty(
+    registry: Registry, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A daemon of a module's own that holds no image."""
+    with serving(tmp_path_factory.mktemp("empty"), pytestconfig, registry) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def images(daemon: Service, registry: Registry) -> Mapping[str, str]:
     """The ids of the images that pods run, by name; the layered ones have tests of their own."""
-    pulled = asyncio.run(pull_all(daemon, registry))
-    asyncio.run(warm_up(daemon, tmp_path_factory.mktemp("logs"), pulled[BUSYBOX]))
-    return pulled
+    return asyncio.run(pull_all(daemon, registry))
 
 
 @pytest.fixture(params=HANDLERS)

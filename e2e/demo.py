@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -98,18 +98,16 @@ async def reach_host(client: Client, tool: str, gateway: str) -> str:
     return f"{gateway}: {page}"
 
 
-async def life(client: Client, daemon: Daemon, registry: Registry, logs: Path) -> None:
-    """Take a pod with two containers from its images to its removal."""
-    web_image = await pull(client, registry, WEB)
-    busybox = await pull(client, registry, BUSYBOX)
+async def life(client: Client, daemon: Daemon, images: Mapping[str, str], logs: Path) -> None:
+    """Take a pod with two containers from its first call to its removal."""
     with step("run a pod") as notes:
         running = await client.run_pod(Pod(name="demo", logs=logs))
         status = await client.pod_status(running.id)
         notes.append(f"{running.id[:12]} at {status.network.ip}")
     with step("create and start its web server"):
-        web = await client.run(running, Container(name="web", image=web_image))
+        web = await client.run(running, Container(name="web", image=images[WEB]))
     with step("create and start a container beside it"):
-        sleeper = Container(name="tool", image=busybox, command=["sleep", "3600"])
+        sleeper = Container(name="tool", image=images[BUSYBOX], command=["sleep", "3600"])
         tool = await client.run(running, sleeper)
     await talk(client, running, web, tool)
     with step("kill the daemon and start it again") as notes:
@@ -142,10 +140,10 @@ async def end(client: Client, running: Running, web: str) -> None:
     expect(list(await client.list_pods()), [], "the pods")
 
 
-async def warm_up(client: Client, logs: Path) -> None:
-    """Run a pod for a moment, so that bridge and tables, which a daemon keeps, are there."""
-    async with client.pod(Pod(name="first", logs=logs)):
-        pass
+async def warm_up(client: Client, image: str, logs: Path) -> None:
+    """Run a pod for a moment: what a daemon makes once and keeps is there before the look."""
+    async with client.pod(Pod(name="first", logs=logs)) as running:
+        await client.run(running, Container(name="main", image=image, command=["sleep", "9"]))
 
 
 async def inside(folder: Path) -> None:
@@ -160,9 +158,10 @@ async def inside(folder: Path) -> None:
             daemon = stack.enter_context(Daemon(folder / "daemon", {}))
             notes.append(str(daemon.address))
         async with connected(daemon.address) as client:
-            await warm_up(client, folder / "logs")
+            pulled = {name: await pull(client, registry, name) for name in (WEB, BUSYBOX)}
+            await warm_up(client, pulled[BUSYBOX], folder / "logs")
             before = Snapshot.take(daemon.state)
-            await life(client, daemon, registry, folder / "logs")
+            await life(client, daemon, pulled, folder / "logs")
         with step("look for what is left"):
             left = await leaks(before, daemon.state)
             if left:
