@@ -22,6 +22,8 @@ from store.errors import (
     FailedPreconditionError,
 )
 
+# How much of a command line an error shows.
+_QUOTED = 500
 # What CPython ignores; an exec would hand that on to whatever we start.
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -146,7 +148,7 @@ async def run(
                 await process.wait()
         except TimeoutError as error:
             raise DeadlineExceededError(
-                f"cannot run {' '.join(argv[:4])}: no end within {timeout:g} s"
+                f"cannot run {' '.join(argv)[:_QUOTED]}: no end within {timeout:g} s"
             ) from error
         await output.drain()
         return Finished(

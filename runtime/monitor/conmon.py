@@ -134,9 +134,11 @@ class Conmon:
                 _expect_end(monitor, first)
                 await monitor.wait()
             told = report.exit_of(request)
-            if told is None and first is not None:
-                return _seen(await first.wait())
-            return told
+            if told is not None or first is None:
+                return told
+            if not first.running:  # a zombie that its dead monitor had not reaped is now ours
+                first = _adopt(monitored.process, watches)
+            return None if first is None else _seen(await first.wait())
 
     async def reopen_log(self, request: MonitorRequest) -> None:
         """See `Monitor.reopen_log`."""

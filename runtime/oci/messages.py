@@ -18,7 +18,13 @@ def plain(output: bytes) -> str:
     """Return the errors in `output` as one line; all of it if it has none that are marked."""
     text = output[:_LIMIT].decode(errors="replace").strip()
     found = _json(text) or _logfmt(text) or [_STAMP.sub("", line) for line in text.splitlines()]
-    return "; ".join(dict.fromkeys(line.strip() for line in found if line.strip()))
+    lines = (_printable(line) for line in found)
+    return "; ".join(dict.fromkeys(line for line in lines if line))
+
+
+def _printable(text: str) -> str:
+    """Return one line that does nothing to a terminal: names in it may be a container's choice."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _logfmt(text: str) -> list[str]:

@@ -1,0 +1,50 @@
+import os
+import signal
+from dataclasses import replace
+
+from runtime.pidfd import identify
+from runtime.process import spawn
+from runtime.tasks.processes import KernelProcesses, signal_group
+
+
+async def test_a_signal_reaches_exactly_the_process_that_was_meant() -> None:
+    processes = KernelProcesses()
+    child = spawn(("/bin/sleep", "1000"))
+    known = identify(child.pid)
+    assert processes.send(known, 0)
+    assert not processes.send(replace(known, started=known.started - 1), signal.SIGKILL)
+    assert child.running
+    assert processes.send(known, signal.SIGTERM)
+    assert await child.wait() == -signal.SIGTERM
+    assert not processes.send(known, 0)
+
+
+def test_a_zombie_is_gone() -> None:
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {})
+    known = identify(pid)
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert not KernelProcesses().send(known, 0)
+    os.waitpid(pid, 0)
+
+
+async def test_where_says_state_and_place() -> None:
+    processes = KernelProcesses()
+    child = spawn(("/bin/sleep", "1000"))
+    known = identify(child.pid)
+    assert processes.where(known).startswith(f"process {child.pid} in state ")
+    child.send(signal.SIGKILL)
+    await child.wait()
+    assert processes.where(known) == f"process {child.pid} in state gone at an unknown place"
+
+
+async def test_a_group_is_signalled_but_nobody_who_has_left_it() -> None:
+    children = [spawn(("/bin/sleep", "1000")) for _ in range(3)]
+    pids = [child.pid for child in children]
+    answers = iter(([*pids, 4_194_304], pids[:2]))
+    signal_group(lambda: next(answers), signal.SIGTERM)
+    assert await children[0].wait() == -signal.SIGTERM
+    assert await children[1].wait() == -signal.SIGTERM
+    assert children[2].running
+    children[2].send(signal.SIGKILL)
+    await children[2].wait()
