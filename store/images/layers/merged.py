@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Self
 from store.images.layers import beneath
 from store.images.layers.tree import is_whiteout
 
+_MOST_LINKS: Final = 40
 OPAQUE: Final = "trusted.overlay.opaque"
 
 
@@ -46,6 +47,44 @@ class Merged:
             if hides(layer, path):
                 return None
         return None
+
+    def link(self, found: Found, path: bytes) -> bytes:
+        """Return the text of a symbolic link that was `found` at `path`."""
+        with beneath.opened(found.layer, path, beneath.LOOK) as fd:
+            return os.readlink(b"", dir_fd=fd)
+
+    def resolve(self, start: bytes, path: bytes) -> bytes | None:
+        """Return where `path` leads from the directory `start`, as a process in the image sees it.
+
+        None if it leads nowhere, or over more than 40 links, which is where the kernel stops.
+        """
+        done = [part for part in start.split(b"/") if part]
+        todo = list(reversed(path.split(b"/")))
+        if path.startswith(b"/"):
+            done.clear()
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part in {b"", b"."}:
+                continue
+            if part == b"..":
+                done = done[:-1]
+                continue
+            here = b"/".join([*done, part])
+            found = self.find(here)
+            if found is None:
+                return None
+            if not stat.S_ISLNK(found.status.st_mode):
+                done.append(part)
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                return None
+            text = self.link(found, here)
+            if text.startswith(b"/"):
+                done.clear()
+            todo += reversed(text.split(b"/"))
+        return b"/".join(done)
 
     def names(self) -> set[bytes]:
         """Return the names in the root that any layer has."""

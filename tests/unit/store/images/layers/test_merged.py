@@ -62,3 +62,27 @@ def test_names_are_those_of_every_root(layers: list[Path]) -> None:
     (layers[0] / "only").touch()
     with Merged.opened(layers) as merged:
         assert merged.names() == {b"d", b"only"}
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        (b"d/base", b"d/base"),
+        (b"/d/./../d", b"d"),
+        (b"../../d", b"d"),
+        (b"absolute/top", b"d/top"),
+        (b"d/up/base", b"d/base"),
+        (b"nothing", None),
+        (b"nothing/..", None),
+        (b"loop", None),
+        (b"", b""),
+    ],
+)
+def test_resolving_as_a_process_in_the_image_would(
+    layers: list[Path], path: bytes, there: bytes | None
+) -> None:
+    (layers[0] / "absolute").symlink_to("/d")
+    (layers[1] / "d/up").symlink_to("../absolute")
+    (layers[1] / "loop").symlink_to("loop")
+    with Merged.opened(layers) as merged:
+        assert merged.resolve(b"", path) == there
