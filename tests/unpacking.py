@@ -1,6 +1,7 @@
 """Unpacking layers in tests: blobs in, directories out."""
 
 import asyncio
+import contextlib
 import gzip
 import os
 from dataclasses import dataclass, field
@@ -71,9 +72,11 @@ def children() -> set[int]:
     while waiting:
         pid = waiting.pop()
         for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            inner = [int(text) for text in task.read_text().split()]
-            found.update(inner)
-            waiting += inner
+            # A thread may end while we look.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                inner = [int(text) for text in task.read_text().split()]
+                found.update(inner)
+                waiting += inner
     return found
 
 

@@ -101,12 +101,13 @@ Report = Callable[[Progress], None]
 class Unfinished:
     """What a layer that was applied alone still needs; paths are relative to its directory.
 
-    `opaque` directories hide those of the same name below; `implied` ones were never described by
-    the layer, only needed as parents; `links` are (name, target) of hard links whose target the
-    layer does not have.
+    `opaque` directories hide those of the same name below; `hidden` are whiteouts, which must go
+    where they hide nothing; `implied` directories were never described by the layer, only needed
+    as parents; `links` are (name, target) of hard links whose target the layer does not have.
     """
 
     opaque: tuple[bytes, ...] = ()
+    hidden: tuple[bytes, ...] = ()
     implied: tuple[bytes, ...] = ()
     links: tuple[tuple[bytes, bytes], ...] = ()
 

@@ -71,7 +71,8 @@ class WorkerUnpacker:
         self, unfinished: Unfinished, *, target: Path, lowers: tuple[Path, ...]
     ) -> None:
         """Finish a layer whose parents are there; see `Unpacker`."""
-        if unfinished.opaque or unfinished.links or (unfinished.implied and lowers):
+        alone = unfinished.opaque or unfinished.hidden or unfinished.links
+        if alone or (unfinished.implied and lowers):
             await asyncio.to_thread(completion.complete, unfinished, target, lowers)
 
     async def _start(self, blob: int, media_type: str, target: Path) -> socket.socket:

@@ -134,6 +134,7 @@ def _unpack(job: socket.socket, blob: GrowingBlob, request: messages.Unpack) -> 
         inodes=tree.inodes,
         unfinished=Unfinished(
             opaque=tuple(sorted(tree.opaque)),
+            hidden=tuple(sorted(tree.hidden)),
             implied=tuple(sorted(tree.implied)),
             links=tuple(applier.links.items()),
         ),

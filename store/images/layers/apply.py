@@ -134,6 +134,9 @@ class Applier:
             case Kind.SYMLINK:
                 self.tree.symlink(path, entry.link)
                 self._dress_path(path, entry)
+            case Kind.CHARACTER if entry.device == (0, 0):
+                # How overlayfs writes a whiteout, as in a plain tar of an upper directory.
+                self.tree.hide(path)
             case Kind.CHARACTER | Kind.BLOCK | Kind.FIFO:
                 self.tree.node(path, _TYPES[entry.kind] | 0o600, _device(entry))
                 self._dress_path(path, entry)

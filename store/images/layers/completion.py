@@ -50,6 +50,8 @@ def _finish(upper: Upper, unfinished: Unfinished) -> None:
     for path in unfinished.opaque:
         if path:
             upper.mark_opaque(moves.now(path))
+    for path in unfinished.hidden:
+        upper.drop_needless_whiteout(moves.now(path))
     for name, target in unfinished.links:
         try:
             _link(upper, moves.now(name), moves.now(target))

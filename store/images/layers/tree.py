@@ -25,8 +25,9 @@ _WHITEOUT_DEVICE: Final = os.makedev(0, 0)
 class Tree:
     """The directory and what is known of it.
 
-    `implied` are directories that no entry described, `opaque` those that hide what is below; some
-    of both may have gone again. `inodes` and `directories` count what was made.
+    `implied` are directories that no entry described, `opaque` those that hide what is below, and
+    `hidden` are whiteouts; some of each may have gone again. `inodes` and `directories` count what
+    was made.
 
     Args:
         root: put before every path: empty when the working directory is the layer's root.
@@ -38,6 +39,7 @@ class Tree:
         self._directories = {b""}
         self.implied = {b""}
         self.opaque: set[bytes] = set()
+        self.hidden: set[bytes] = set()
         self.inodes = 0
         self.directories = 0
 
@@ -88,8 +90,11 @@ class Tree:
         found = self._look(name)
         if found is None:
             self.node(name, stat.S_IFCHR, _WHITEOUT_DEVICE)
+            self.hidden.add(name)
         elif stat.S_ISDIR(found.st_mode):
             self.opaque.add(name)
+            # The one below is gone for good, so this one is not to be like it.
+            self.implied.discard(name)
 
     def hide_all_in(self, name: bytes) -> None:
         """Hide all that the layers below have in the directory `name`."""

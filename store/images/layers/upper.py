@@ -14,6 +14,7 @@ from store.errors import DataLossError
 from store.images.layers import beneath, shown
 from store.images.layers.apply import kept
 from store.images.layers.merged import OPAQUE, Found, Merged, hides
+from store.images.layers.tree import is_whiteout
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE: Final = 1 << 24
@@ -51,6 +52,17 @@ class Upper:
         """Make a whiteout at `path`, unless something is there."""
         with self.parent(path) as (directory, base), contextlib.suppress(FileExistsError):
             os.mknod(base, stat.S_IFCHR, os.makedev(0, 0), dir_fd=directory)
+
+    def drop_needless_whiteout(self, path: bytes) -> None:
+        """Remove a whiteout that hides nothing.
+
+        In a directory that overlayfs does not have to merge it would show as a name that nobody
+        can look up.
+        """
+        status = beneath.look(self.fd, path)
+        if status is not None and is_whiteout(status) and self.visible_below(path) is None:
+            with self.parent(path) as (directory, base):
+                os.unlink(base, dir_fd=directory)
 
     def dress(self, path: bytes) -> None:
         """Give a directory the metadata of the one below, if there is one."""

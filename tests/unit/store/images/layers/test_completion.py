@@ -7,6 +7,7 @@ import pytest
 from store.errors import DataLossError, Error
 from store.images import Unfinished
 from store.images.layers.completion import complete
+from tests.listing import listing
 
 pytestmark = pytest.mark.root
 
@@ -54,6 +55,15 @@ def test_what_went_again_is_passed_over(upper: Path, lower: Path) -> None:
     (lower / "file").mkdir()
     complete(Unfinished(implied=(b"gone", b"file"), opaque=(b"gone", b"file/x")), upper, (lower,))
     assert (upper / "file").is_file()
+
+
+def test_a_whiteout_that_hides_nothing_goes(upper: Path, lower: Path) -> None:
+    (lower / "there").touch()
+    for name in ("there", "not-there"):
+        os.mknod(upper / name, stat.S_IFCHR, os.makedev(0, 0))
+    (upper / "file").touch()
+    complete(Unfinished(hidden=(b"there", b"not-there", b"file", b"gone")), upper, (lower,))
+    assert listing(upper) == ["file", "there"]
 
 
 def test_completing_twice_changes_nothing_more(upper: Path, lower: Path) -> None:

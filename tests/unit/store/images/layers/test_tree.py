@@ -102,9 +102,13 @@ def test_hiding_all_in_a_directory(tree: Tree, name: bytes) -> None:
 def test_hiding_what_the_layer_has(tree: Tree) -> None:
     tree.directory(b"d")
     write(tree, b"f", b"x")
+    write(tree, b"implied/x")
     tree.hide(b"d")
     tree.hide(b"f")
-    assert tree.opaque == {b"d"}
+    tree.hide(b"implied")
+    assert tree.opaque == {b"d", b"implied"}
+    assert tree.implied == {b""}
+    assert tree.hidden == set()
 
 
 def test_the_root_is_a_directory(tree: Tree) -> None:
@@ -116,6 +120,7 @@ def test_the_root_is_a_directory(tree: Tree) -> None:
 def test_hiding_makes_a_whiteout_that_gives_way(tree: Tree, tmp_path: Path) -> None:
     tree.hide(b"a/gone")
     assert is_whiteout((tmp_path / "a/gone").lstat())
+    assert tree.hidden == {b"a/gone"}
     assert not tree.link(b"l", b"a/gone")
     write(tree, b"a/gone/file")
     assert tree.opaque == {b"a/gone"}
