@@ -8,6 +8,7 @@ given by number, the environment is explicit, ignored signals are reset.
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ from store.errors import (
     Error,
     FailedPreconditionError,
 )
+
+_log = logging.getLogger(__name__)
 
 # How much of a command line an error shows.
 _QUOTED = 500
@@ -94,7 +97,8 @@ def _file_actions(
 async def supervised(process: Process, *, grace: float = 5.0) -> AsyncIterator[Process]:
     """Own a process for the block, which ends when it does.
 
-    However the block is left, the process is gone: TERM, `grace` seconds, KILL, reaped.
+    However the block is left, the process is gone: TERM, `grace` seconds, KILL, reaped. Only one
+    that hangs in the kernel is left to end by itself after as many seconds again.
     """
     try:
         yield process
@@ -105,12 +109,14 @@ async def supervised(process: Process, *, grace: float = 5.0) -> AsyncIterator[P
 
 
 async def _stop(process: Process, grace: float) -> None:
-    process.send(signal.SIGTERM)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(grace):
-            await process.wait()
-    process.send(signal.SIGKILL)
-    await process.wait()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        process.send(number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await process.wait()
+                return
+    # In the kernel's hands: it is reaped when it ends, but nobody can be kept until then.
+    _log.warning("process %d outlives SIGKILL", process.pid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

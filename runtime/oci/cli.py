@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from runtime.spec import Json, Resources
 from store.errors import DeadlineExceededError, Error, FailedPreconditionError
 
 Encode = Callable[[Resources], Mapping[str, Json]]
+
+_log = logging.getLogger(__name__)
 
 # How long the kernel may take to bury a tree that was killed.
 _BURIAL = 2.0
@@ -164,8 +167,11 @@ class _Exec:
 
     async def _kill(self, running: Process) -> None:
         tree = Tree(identify(running.pid), self.output.inodes)
-        await asyncio.to_thread(tree.kill, _BURIAL)
-        await running.wait()
+        left = await asyncio.to_thread(tree.kill, _BURIAL)
+        if left:  # in the kernel's hands; they are reaped when they end
+            _log.warning("exec in container %s: %s outlive SIGKILL", self.container_id, left)
+        else:
+            await running.wait()
 
 
 def _kept(handler: Handler, container_id: str) -> bool:

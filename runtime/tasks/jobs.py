@@ -49,6 +49,7 @@ class Jobs:
         task = self._group.create_task(_logged(work, name), name=name)
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
+        task.add_done_callback(lambda _: work.close())  # it may be cancelled before it begins
         return task
 
     async def complete(self, work: Coroutine[None, None, T], name: str) -> T:

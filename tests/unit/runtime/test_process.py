@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.pidfd import Process
 from runtime.process import default_environment, run, spawn, supervised
 from store.errors import DeadlineExceededError, Error, FailedPreconditionError
 
@@ -147,3 +148,17 @@ async def test_nothing_is_left_open() -> None:
         with pytest.raises(FailedPreconditionError):
             await run(("/nosuch",), stdin=b"y")
     assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+async def test_what_hangs_in_the_kernel_keeps_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = spawn(("/bin/sleep", "1000"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Process, "send", lambda *_: True)
+        with pytest.raises(RuntimeError, match="left"):
+            async with supervised(process, grace=0.01):
+                raise RuntimeError("left")
+    assert f"process {process.pid} outlives SIGKILL" in caplog.text
+    process.send(signal.SIGKILL)
+    await process.wait()

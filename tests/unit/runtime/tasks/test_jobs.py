@@ -96,3 +96,8 @@ async def test_drain_waits_only_so_long() -> None:
         await Jobs.drain([job], 0.01)
         assert not job.done()
         await Jobs.drain([], 0.01)
+
+
+async def test_a_job_that_never_began_is_no_noise() -> None:
+    async with Jobs() as jobs:
+        jobs.spawn(fail(), "do it")
