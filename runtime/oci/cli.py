@@ -10,6 +10,7 @@ import itertools
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ class OciCommandLine:
         self._env = env
         self._timeout = timeout
         self._numbers = itertools.count(1)
+        for left in scratch.glob("exec-*"):  # by a daemon that was killed
+            left.unlink(missing_ok=True)
         become_subreaper()
 
     async def start(self, handler: Handler, container_id: str) -> None:
@@ -175,11 +178,15 @@ class _Exec:
 
 
 def _kept(handler: Handler, container_id: str) -> bool:
-    """Whether the runtime keeps anything of the container; all name it after the id."""
+    """Whether the runtime keeps anything of the container; all name it after the id.
+
+    runc, crun and youki make a directory; runsc a file such as `SANDBOX_sandbox:ID.state`.
+    """
     if (handler.root / container_id).exists():
         return True
+    name = re.compile(rf"(.*[_:])?{re.escape(container_id)}\.state")
     try:
-        return any(container_id in entry.name for entry in handler.root.iterdir())
+        return any(name.fullmatch(entry.name) for entry in handler.root.iterdir())
     except FileNotFoundError:
         return False
 

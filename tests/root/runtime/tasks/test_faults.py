@@ -177,6 +177,14 @@ async def test_a_terminal_is_given(tasks: TaskService, stage: Stage) -> None:
     assert "terminal" in task.log_path.read_text()
 
 
+async def test_an_exec_in_a_container_with_a_terminal_has_none(
+    tasks: TaskService, stage: Stage
+) -> None:
+    await run(tasks, stage, Program(args=programs.FOREVER, terminal=True))
+    output = await tasks.exec_sync("test", "a", shell("test -t 1 || echo none"), timeout=5)
+    assert (output.stdout, output.exit_code) == (b"none\n", 0)
+
+
 async def test_deleting_while_the_runtime_creates_leaves_nothing(
     tasks: TaskService, stage: Stage
 ) -> None:

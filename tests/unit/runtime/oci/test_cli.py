@@ -84,6 +84,23 @@ async def test_delete_starts_nothing_for_what_is_not_kept(
     assert not (handler.root.parent / "calls").exists()
 
 
+async def test_an_id_within_another_is_not_the_other(
+    handler: Handler, runtime: OciCommandLine
+) -> None:
+    script(handler, "exit 1")
+    for name in ("web2", "web.2", "2web"):
+        (handler.root / name).mkdir()
+    await runtime.delete(handler, "web", force=True)
+    assert not (handler.root.parent / "calls").exists()
+
+
+def test_what_a_killed_daemon_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / "exec-1-1").touch()
+    (tmp_path / "other").touch()
+    OciCommandLine(tmp_path, encode)
+    assert os.listdir(tmp_path) == ["other"]  # noqa: PTH208
+
+
 async def test_delete_that_fails_and_leaves_nothing_has_worked(
     handler: Handler, runtime: OciCommandLine
 ) -> None:
@@ -96,8 +113,9 @@ async def test_delete_that_fails_and_leaves_nothing_has_worked(
 async def test_a_runtime_that_names_its_files_otherwise_is_asked_as_well(
     handler: Handler, runtime: OciCommandLine
 ) -> None:
-    (handler.root / "sandbox-c.state").touch()
-    script(handler, f"rm {handler.root}/sandbox-c.state")
+    (handler.root / "c2_sandbox:c.state").touch()
+    script(handler, f"rm {handler.root}/c2_sandbox:c.state")
+    await runtime.delete(handler, "c2", force=True)
     await runtime.delete(handler, "c", force=True)
     assert calls(handler) == [f"--root={handler.root} --systemd-cgroup delete --force c"]
 
