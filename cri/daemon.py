@@ -7,6 +7,7 @@ one task group. The socket appears when recovery is done.
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -227,7 +228,7 @@ async def _store(stack: AsyncExitStack, base: _Base) -> _Store:
         snapshotter=snapshotter,
         images=images,
         collector=Collector(
-            Graph(content, (snapshotter,), images.namespaces, Grace()),
+            Graph(content, (snapshotter,), images.namespaces, Grace(since=time.time_ns())),
             leases,
             (ImageRoots(names), ContainerRoots(containers, snapshotter.name)),
         ),
@@ -326,6 +327,7 @@ async def _serve(control: Control, base: _Base, store: _Store, pods: _Pods) -> N
     )
     control.on_reload(lambda fresh: set_level(fresh.daemon.log_level))
     control.on_reload(lambda fresh: store.images.repin(Pins(fresh.images.pinned)))
+    collect.poke()  # for what a crash left
     async with AsyncExitStack() as stack:
         stack.enter_context(control.signals())
         if config.daemon.metrics:

@@ -33,11 +33,13 @@ class Grace:
     """Seconds for which things are kept although nothing refers to them.
 
     `active` is for snapshots that can be mounted, which are made just before the record that
-    refers to them; `ingest` is for unfinished writes, which a retry may resume.
+    refers to them, unless they were made before `since` (Unix nanoseconds): what an earlier daemon
+    left gets no record any more. `ingest` is for unfinished writes, which a retry may resume.
     """
 
     active: float = 60.0
     ingest: float = 3600.0
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +140,8 @@ class Graph:
 
     def _snapshot(self, snapshot: Snapshot, snapshotter: str) -> Thing:
         mountable = snapshot.kind is not SnapshotKind.COMMITTED
-        grace = int(self._grace.active * _SECOND) if mountable else 0
+        expected = mountable and snapshot.updated_at >= self._grace.since
+        grace = int(self._grace.active * _SECOND) if expected else 0
         return Thing(
             node=references.snapshot(snapshot.namespace, snapshotter, snapshot.key),
             young_until=snapshot.updated_at + grace,
