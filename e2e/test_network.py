@@ -55,7 +55,7 @@ async def test_resolv_conf_hosts_and_name(
         ]
         assert await cri.output(container, "cat", "/etc/hostname") == "web-0"
         assert await cri.output(container, "hostname") == "web-0"
-        assert await cri.output(container, "printenv", "HOSTNAME") == "web-0"
+        assert await cri.output(container, "sh", "-c", "echo $HOSTNAME") == "web-0"
 
 
 async def test_a_pod_has_loopback_and_one_interface(
@@ -83,9 +83,8 @@ async def test_a_host_port_leads_into_the_pod(
         # Hairpin: the pod reaches itself by the node's address.
         page = await cri.output(container, "wget", "-qO-", f"http://{node}:{PORT}/self")
         assert page == "ports /self"
-    with pytest.raises(OSError, match=r"refused|unreachable|timed out|No route"):
-        async with asyncio.timeout(3):
-            await asyncio.open_connection("127.0.0.1", PORT)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", PORT)
 
 
 async def test_a_container_port_alone_is_not_published(

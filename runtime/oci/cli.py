@@ -19,6 +19,7 @@ from runtime.capture import Streams
 from runtime.kernel.syscalls import become_subreaper
 from runtime.oci import ExecOutput, Handler
 from runtime.oci.messages import plain
+from runtime.oci.privileges import exec_options
 from runtime.oci.tree import Tree
 from runtime.operations import stage
 from runtime.pidfd import Process, identify, own_child, shell_code
@@ -103,7 +104,13 @@ class OciCommandLine:
         """See `OciRuntime.exec`."""
         stage("exec", container_id)
         pid_file = self._scratch / f"exec-{os.getpid()}-{next(self._numbers)}"
-        command = handler.argv("exec", "--detach", "--pid-file", str(pid_file), container_id, *argv)
+        options = (
+            "--detach",
+            "--pid-file",
+            str(pid_file),
+            *exec_options(handler.root / container_id),
+        )
+        command = handler.argv("exec", *options, container_id, *argv)
         with contextlib.ExitStack() as stack:
             stack.callback(pid_file.unlink, missing_ok=True)
             output = stack.enter_context(Streams(limit))

@@ -29,6 +29,14 @@ async def test_a_child_that_nobody_waits_for_is_reaped_after_a_round() -> None:
         sweeping.cancel()
 
 
+async def test_orphans_are_reaped_one_after_the_other() -> None:
+    pids = [orphan() for _ in range(3)]
+    async with asyncio.TaskGroup() as group:
+        sweeping = group.create_task(orphans.sweep(0.01))
+        await until(lambda: all(stat_fields(pid) is None for pid in pids))
+        sweeping.cancel()
+
+
 async def test_a_child_is_left_to_whoever_waits_within_the_round() -> None:
     async with asyncio.TaskGroup() as group:
         sweeping = group.create_task(orphans.sweep(0.2))
