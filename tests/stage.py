@@ -9,7 +9,7 @@ from runtime.cgroups import Cgroups
 from runtime.monitor import Monitor, Monitored, MonitorRequest
 from runtime.oci import Handler, OciRuntime
 from runtime.operations import Operations
-from runtime.tasks import Task, TaskRequest
+from runtime.tasks import Task, TaskRequest, Tasks
 from runtime.tasks.keeper import Parts
 from runtime.tasks.processes import Processes
 from runtime.tasks.service import TaskService
@@ -104,3 +104,8 @@ def opener(stage: Stage) -> Callable[[], AbstractAsyncContextManager[TaskService
             yield service
 
     return opened
+
+
+async def create(tasks: Tasks, stage: Stage, args: tuple[str, ...], id_: str = "a") -> None:
+    """Create a task that runs `args`."""
+    await tasks.create(stage.task(id_, Program(args=args)))

@@ -16,7 +16,9 @@ from pathlib import Path
 from runtime.monitor import Exit, Monitored, MonitorRequest, ProcessId, logfile
 from runtime.oci import ExecOutput, Handler
 from runtime.spec import Resources
+from runtime.tasks import Task
 from store import errors
+from store.metadata.records import MemoryRecords
 from tests import programs
 from tests.fakes.cgroups import MemoryCgroups
 from tests.stage import Stage
@@ -250,3 +252,14 @@ def fake_stage(path: Path, node: FakeNode) -> Stage:
         cgroups=MemoryCgroups(),
         rootfs=path / "rootfs",
     )
+
+
+class FullRecords(MemoryRecords[Task]):
+    """Records on a disk that may be full; deleting always works."""
+
+    full = False
+
+    def put(self, namespace: str, id_: str, record: Task) -> None:
+        if self.full:
+            raise errors.ResourceExhaustedError("cannot write: no space left on device")
+        super().put(namespace, id_, record)
