@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import os
 
-from runtime.monitor import ProcessId
-from runtime.pidfd import identify
+from runtime.pidfd import ProcessId, identify
 from store.errors import NotFoundError
 
 

@@ -9,13 +9,24 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.kernel.processes import open_process, start_time
-from runtime.monitor import ProcessId
 from store.errors import NotFoundError
 
 PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessId:
+    """A process that cannot be confused with a later one of the same number.
+
+    `started` is field 22 of /proc/PID/stat, in clock ticks since boot.
+    """
+
+    pid: int
+    started: int
 
 
 def identify(pid: int) -> ProcessId:

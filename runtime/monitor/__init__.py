@@ -10,17 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runtime.oci import Handler
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessId:
-    """A process that cannot be confused with a later one of the same number.
-
-    `started` is field 22 of /proc/PID/stat, in clock ticks since boot.
-    """
-
-    pid: int
-    started: int
+from runtime.pidfd import ProcessId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,23 +16,13 @@ from typing import Final
 
 from runtime import pidfd, process
 from runtime.capture import Capture
-from runtime.monitor import (
-    Exit,
-    Monitored,
-    MonitorRequest,
-    ProcessId,
-    command,
-    held,
-    logfile,
-    report,
-    scan,
-)
+from runtime.monitor import Exit, Monitored, MonitorRequest, command, held, logfile, report, scan
 from runtime.oci import OciRuntime
 from runtime.oci.messages import plain
-from runtime.oci.tree import Tree
 from runtime.operations import stage
-from runtime.pidfd import Process, shell_code
+from runtime.pidfd import Process, ProcessId, shell_code
 from runtime.rollback import Rollback
+from runtime.tree import Tree
 from store.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError
 
 # A monitor whose container is gone tells within milliseconds, unless somebody stopped it.

@@ -20,12 +20,12 @@ from runtime.kernel.syscalls import become_subreaper
 from runtime.oci import ExecOutput, Handler
 from runtime.oci.messages import plain
 from runtime.oci.privileges import exec_options
-from runtime.oci.tree import Tree
 from runtime.operations import stage
 from runtime.pidfd import Process, identify, own_child, shell_code
 from runtime.process import Finished, run, spawn
 from runtime.rollback import finish
 from runtime.spec import Json, Resources
+from runtime.tree import Tree
 from store.errors import DeadlineExceededError, Error, FailedPreconditionError
 
 Encode = Callable[[Resources], Mapping[str, Json]]

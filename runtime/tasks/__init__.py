@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from runtime.monitor import ProcessId
 from runtime.oci import ExecOutput
+from runtime.pidfd import ProcessId
 from runtime.spec import Resources
 
 

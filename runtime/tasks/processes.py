@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from runtime.monitor import ProcessId
-from runtime.pidfd import PROC, open_pidfd, stat_fields
+from runtime.pidfd import PROC, ProcessId, open_pidfd, stat_fields
 
 
 class Processes(Protocol):

@@ -4,8 +4,8 @@ import asyncio
 import signal as signals
 from typing import Final
 
-from runtime.monitor import ProcessId
 from runtime.operations import stage
+from runtime.pidfd import ProcessId
 from runtime.tasks import State, Task, states
 from runtime.tasks.keeper import Keeper
 from runtime.tasks.live import Live, Stop

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.monitor import Exit, Monitored, MonitorRequest, ProcessId, logfile
+from runtime.monitor import Exit, Monitored, MonitorRequest, logfile
 from runtime.oci import ExecOutput, Handler
+from runtime.pidfd import ProcessId
 from runtime.spec import Resources
 from runtime.tasks import Task
 from store import errors

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.monitor import ProcessId
+from runtime.pidfd import ProcessId
 from runtime.pods import (
     ContainerConfig,
     ContainerMetadata,

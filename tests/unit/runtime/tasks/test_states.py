@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.monitor import Exit, Monitored, ProcessId
+from runtime.monitor import Exit, Monitored
+from runtime.pidfd import ProcessId
 from runtime.tasks import State, Task, states
 from store.errors import FailedPreconditionError
 

@@ -11,8 +11,7 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from runtime.monitor import ProcessId
-from runtime.pidfd import PROC, open_pidfd, stat_fields
+from runtime.pidfd import PROC, ProcessId, open_pidfd, stat_fields
 
 _ROUND = 0.005
 

@@ -5,9 +5,9 @@ import signal
 import pytest
 
 from runtime.capture import Streams
-from runtime.oci.tree import Tree
 from runtime.pidfd import Process, identify, stat_fields
 from runtime.process import spawn
+from runtime.tree import Tree
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/usr/bin/setsid"), reason="no setsid here")  # noqa: PTH110
