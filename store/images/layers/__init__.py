@@ -2,8 +2,9 @@
 
 Bytes in, entries out: `reader.TarReader` knows the format and no file system. `apply.Applier` puts
 entries into a directory and trusts its surroundings: it runs in a cage (`store.images.cage`) whose
-root is that directory, so a name has nowhere else to lead. `complete` does what needs the layers
-below, outside of the cage and by descriptors that cannot be led astray.
+root is that directory, so a name has nowhere else to lead. `completion` does what needs the layers
+below, outside of the cage and by descriptors that cannot be led astray. `diff` is the way back:
+what changed, as a layer.
 
 Rules for what a layer may hold (OCI image specification, layer.md), where it leaves room:
 
