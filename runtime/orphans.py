@@ -9,32 +9,44 @@ zombie that crun left in a container's PID namespace keeps the container from en
 import asyncio
 import contextlib
 import os
+from pathlib import Path
 
-from runtime.pidfd import ProcessId, identify
+from runtime.pidfd import ProcessId, identify, stat_fields
 from store.errors import NotFoundError
 
 
-async def sweep(every: float = 2.0) -> None:
+async def sweep(every: float = 0.5) -> None:
     """For ever: reap each child that nobody has reaped for a whole round of `every` seconds.
 
     That is long enough for whoever started one and waits for it.
     """
-    before: ProcessId | None = None
+    before: set[ProcessId] = set()
     while True:
         await asyncio.sleep(every)
-        found = _zombie()
-        while found is not None and found == before:
+        found = await asyncio.to_thread(_zombies) if _any() else set()
+        for orphan in found & before:
             with contextlib.suppress(ChildProcessError):
                 flags = os.WEXITED | os.WNOHANG
-                os.waitid(os.P_PID, found.pid, flags)  # noqa: ASYNC222 - does not wait
-            found = _zombie()
-        before = found
+                os.waitid(os.P_PID, orphan.pid, flags)  # noqa: ASYNC222 - does not wait
+        before = found - before
 
 
-def _zombie() -> ProcessId | None:
-    """Return a child that can be waited for, without doing so."""
+def _any() -> bool:
+    """Tell whether any child can be waited for, without doing so."""
     try:
-        status = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return None if status is None else identify(status.si_pid)
-    except (ChildProcessError, NotFoundError):
-        return None
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
+
+
+def _zombies() -> set[ProcessId]:
+    """Return every child that can be waited for: all of them, so that none waits for another."""
+    found = set()
+    for children in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError):  # that thread has ended
+            for pid in map(int, children.read_text().split()):
+                fields = stat_fields(pid)
+                if fields is not None and fields[0] == b"Z":
+                    with contextlib.suppress(NotFoundError):
+                        found.add(identify(pid))
+    return found
