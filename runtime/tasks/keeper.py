@@ -172,14 +172,32 @@ class Keeper:
         return await self.parts.monitor.wait(self.request(task), monitored)
 
     def _change(self, task: Task, ended: Exit | None) -> Change:
-        """Return the move for an end; the cgroup's counter is read while there is a cgroup."""
+        """Return the move for an end."""
         if ended is None:
             now = self.parts.now()
             why = "its monitor was killed before it could tell how it ended"
             return lambda old: states.lost(old, why, now)
-        oom = ended.oom or (bool(task.cgroup) and self.parts.cgroups.oom_kills(task.cgroup) > 0)
-        told = replace(ended, oom=oom)
+        told = replace(ended, oom=self._oom(task, ended))
         return lambda old: states.exited(old, told)
+
+    def _oom(self, task: Task, ended: Exit) -> bool:
+        """Tell whether the kernel killed for memory, from its counter while there is a cgroup.
+
+        A monitor also marks limits that were only reached; its word counts where systemd has
+        removed the scope with the counter already.
+        """
+        if task.cgroup and self.parts.cgroups.oom_kills(task.cgroup) > 0:
+            return True
+        return ended.oom and not self._has_cgroup(task)
+
+    def _has_cgroup(self, task: Task) -> bool:
+        if not task.cgroup:
+            return False
+        try:
+            _ = self.parts.cgroups.read(task.cgroup)
+        except NotFoundError:
+            return False
+        return True
 
     def conclude(self, task: Task, change: Change) -> Task:
         """Record the end of a task and let everybody know; return it STOPPED.

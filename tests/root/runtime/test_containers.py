@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from runtime.monitor.conmon import Conmon
+from tests import programs
+from tests.bundles import tool
 from tests.contracts.monitor import MonitorContract
 from tests.contracts.oci import OciRuntimeContract
-from tests.nodes import make_stage
+from tests.nodes import ENV, make_stage
 from tests.stage import Stage
 
 pytestmark = pytest.mark.root
@@ -27,3 +30,19 @@ class TestCommandLine(OciRuntimeContract):
 
 class TestConmon(MonitorContract):
     pass
+
+
+async def test_a_monitor_lives_in_cgroups_of_its_own(stage: Stage) -> None:
+    root = Path("/sys/fs/cgroup")
+    home = (root if stage.cgroups.version == 2 else root / "pids") / "ferry-test-monitors"
+    home.mkdir()
+    binary = tool("conmon")
+    assert binary is not None
+    monitor = Conmon(binary, stage.runtime, env=ENV, cgroups=[home / "cgroup.procs"])
+    request = stage.request("a", programs.FOREVER)
+    monitor.prepare(request)
+    monitored = await monitor.create(request)
+    assert home.joinpath("cgroup.procs").read_text().split() == [str(monitored.monitor.pid)]
+    await stage.runtime.delete(request.handler, "a", force=True)
+    await monitor.wait(request, monitored)
+    home.rmdir()

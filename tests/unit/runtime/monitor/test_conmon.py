@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.kernel.syscalls import become_subreaper
 from runtime.monitor import MonitorRequest
 from runtime.monitor.conmon import Conmon
 from runtime.oci import Handler
@@ -106,6 +107,7 @@ async def test_a_stopped_monitor_is_continued_once_its_container_is_gone(
 async def test_a_monitor_that_says_nothing_is_killed(
     tmp_path: Path, node: FakeNode, request_: MonitorRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    become_subreaper()  # as the OCI command line does
     monkeypatch.setattr("runtime.monitor.conmon._UNTIL_KILLED", 0.1)
     script = "sleep 0.05 & echo '{\"pid\": '$!'}' >&3; exec sleep 1000"
     monitor = conmon(tmp_path, node, script)

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -10,6 +10,7 @@ from runtime.tasks import State, Task
 from runtime.tasks.service import TaskService
 from store.metadata.records import MemoryRecords
 from tests import programs
+from tests.fakes.cgroups import MemoryCgroups
 from tests.fakes.containers import FakeNode, FullRecords
 from tests.stage import Stage, create
 from tests.waiting import until
@@ -58,3 +59,36 @@ async def test_an_end_on_a_full_disk_is_recorded_later_and_delete_works_meanwhil
     await tasks.delete("test", "a")
     records.full = False
     await until(lambda: tasks.get("test", "b").state is State.STOPPED)
+
+
+@dataclass(frozen=True)
+class Case:
+    marked: bool
+    kills: int
+    there: bool
+    told: bool
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(marked=False, kills=0, there=True, told=False),
+        Case(marked=False, kills=2, there=True, told=True),
+        Case(marked=True, kills=0, there=True, told=False),
+        Case(marked=True, kills=0, there=False, told=True),
+        Case(marked=True, kills=1, there=True, told=True),
+    ],
+)
+async def test_the_kernels_counter_beats_the_monitors_mark_while_it_is_there(
+    tasks: TaskService, stage: Stage, node: FakeNode, case: Case
+) -> None:
+    await create(tasks, stage, programs.FOREVER)
+    await tasks.start("test", "a")
+    cgroups = stage.cgroups
+    assert isinstance(cgroups, MemoryCgroups)
+    if case.there:
+        cgroups.members["/ferry-test/a"] = []
+    cgroups.kills["/ferry-test/a"] = case.kills
+    next(iter(node.requests.values())).oom = case.marked
+    stopped = await tasks.stop("test", "a", signal.SIGKILL, 0)
+    assert stopped.oom_killed is case.told
