@@ -31,13 +31,15 @@ class KernelProcesses:
         if fd is None:
             return False
         try:
+            fields = stat_fields(process.pid)
+            if fields is None or fields[0] in (b"Z", b"X"):
+                return False
             signal.pidfd_send_signal(fd, number)
         except ProcessLookupError:
             return False
         finally:
             os.close(fd)
-        fields = stat_fields(process.pid)
-        return fields is not None and fields[0] not in (b"Z", b"X")
+        return True
 
     def where(self, process: ProcessId) -> str:
         """See `Processes.where` (/proc/PID/wchan)."""

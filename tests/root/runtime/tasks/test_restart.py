@@ -11,6 +11,7 @@ import pytest
 
 from runtime.monitor import scan
 from runtime.tasks import State, Task
+from runtime.tasks.service import TaskService
 from store.database import Database
 from store.metadata.records import SqliteRecords
 from tests import programs
@@ -37,7 +38,8 @@ async def test_a_killed_daemon_leaves_nothing_lost_and_nothing_behind(
         async with stage.service(records) as tasks:
             await tasks.recover()
             for task in tasks.walk():
-                await judge(stage, before[task.id], task, told=task.id in started)
+                judge(before[task.id], task, told=task.id in started)
+                await check_alive(stage, tasks, task)
             for task in tasks.walk():
                 if task.state is State.CREATED:
                     assert (await tasks.start("test", task.id)).state is State.RUNNING
@@ -66,16 +68,23 @@ async def kill_after(path: Path, runtime: str, seconds: float) -> set[str]:
     return set((first + rest).decode().split())
 
 
-async def judge(stage: Stage, before: Task, after: Task, *, told: bool) -> None:
+def judge(before: Task, after: Task, *, told: bool) -> None:
     """Hold what was recovered against what the dead daemon had recorded and told."""
     if told and before.state is State.RUNNING:  # unless it had just been told to end
         assert after == before or (after.state is State.STOPPED and after.exit_code == 137)
     if before.state is State.CREATING:
         assert after.state in (State.CREATED, State.RUNNING, State.STOPPED)
-    if after.state is State.RUNNING:
-        assert after.process is not None
-        assert stage.processes.send(after.process, 0)
     assert after.state is not State.UNKNOWN
+
+
+async def check_alive(stage: Stage, tasks: TaskService, task: Task) -> None:
+    """What is RUNNING runs, or was killed by the dead daemon in its last moment."""
+    if task.state is not State.RUNNING:
+        return
+    assert task.process is not None
+    if not stage.processes.send(task.process, 0):
+        async with asyncio.timeout(5):
+            assert (await tasks.wait("test", task.id)).exit_code == 137
 
 
 def check_nothing_left(stage: Stage) -> None:
