@@ -163,22 +163,22 @@ async def daemon(
         node = Node(
             layout=ground.layout,
             handlers=handlers,
-            mounts=faults.around("mounts", ground.mounts, ("mount",)),
-            namespaces=faults.around("namespaces", ground.namespaces, ("create",)),
-            network=faults.around("network", ground.network, ("attach",)),
+            mounts=faults.around("mounts", ground.mounts, ("mount", "unmount")),
+            namespaces=faults.around("namespaces", ground.namespaces, ("create", "remove")),
+            network=faults.around("network", ground.network, ("attach", "detach")),
             cgroup_paths=CgroupfsPaths(),
             cgroups=ground.cgroups,
-            tasks=faults.around("tasks", tasks, ("create",)),
+            tasks=faults.around("tasks", tasks, ("create", "start", "stop", "delete")),
             images=OneImage(ground.image),
-            snapshotter=faults.around("snapshots", snapshotter, ("prepare",)),
+            snapshotter=faults.around("snapshots", snapshotter, ("prepare", "remove")),
             host=HOST,
             boot_id=boot,
             holder=Path("/bin/sh"),
         )
         holders = PidHolders(node)
-        sandboxes = SandboxTable(faults.around("sandboxes", ground.sandboxes, ("put",)))
+        sandboxes = SandboxTable(faults.around("sandboxes", ground.sandboxes, ("put", "delete")))
         members = MemberTable(
-            faults.around("containers", ground.containers, ("add", "update")), tasks
+            faults.around("containers", ground.containers, ("add", "update", "delete")), tasks
         )
         containers = await stack.enter_async_context(
             ContainerService(node, sandboxes, members, holders)

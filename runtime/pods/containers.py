@@ -214,9 +214,10 @@ class ContainerService:
             if self._find(member.namespace, member.id) is not member:
                 return
             operations.stage("remove", member.id[:12])
+            # The record goes last: until then the client can see what is left, and ask again.
             await self._node.tasks.delete(member.namespace, member.id)
-            self._members.delete(member)
             await self._rootfs.remove(member.namespace, member.id)
+            self._members.delete(member)
 
 
 def _name(config: ContainerConfig) -> str:

@@ -107,9 +107,13 @@ class MemberTable:
         return (m for m in list(self._all.values()) if namespace in {None, m.namespace})
 
     def status(self, member: Member) -> ContainerStatus:
-        """Return the status as of now; the same object as long as nothing changed."""
+        """Return the status as of now; the same object as long as nothing changed.
+
+        One that is being removed keeps the last it had.
+        """
         task = self._tasks.find(member.namespace, member.id)
-        if member.status is None or task is not member.task:
+        leaving = task is None and member.task is not None
+        if member.status is None or (task is not member.task and not leaving):
             member.task = task
             member.status = status(
                 member.id, member.created_at, member.pod, task or _no_task(member)

@@ -114,10 +114,10 @@ class SandboxService:
         ]
 
     async def discard(self, sandbox: Sandbox) -> None:
-        """Delete a stopped sandbox: the record first, then what is left of it on disk."""
+        """Delete a stopped sandbox; its record goes last, so that a client can ask again."""
         await self._holders.remove(sandbox)
-        self._table.delete(sandbox)
         await self._maker.remove(sandbox)
+        self._table.delete(sandbox)
 
     async def release(self, sandbox: Sandbox) -> None:
         """Give back network, namespaces and mounts of a sandbox; idempotent."""

@@ -18,7 +18,7 @@ from runtime.pods import (
 from runtime.spec import NamespaceMode, NamespaceModes, Security
 from store.database import Database
 from tests.faulty import Faults, InjectedError
-from tests.podnode import IMAGE, NAMESPACE, Ground, daemon
+from tests.podnode import IMAGE, NAMESPACE, Daemon, Ground, daemon
 
 POD = SandboxConfig(
     metadata=SandboxMetadata(name="web", uid="u-1", namespace="default"),
@@ -78,10 +78,9 @@ async def test_every_step_of_create_is_undone_when_it_fails(ground: Ground) -> N
         pod = await one.pods.run(NAMESPACE, POD, "")
         before = ground.left()
         faults.calls.clear()
-        await one.containers.remove(
-            NAMESPACE, await one.containers.create(NAMESPACE, pod, CONTAINER)
-        )
+        first = await one.containers.create(NAMESPACE, pod, CONTAINER)
         steps = list(faults.calls)
+        await one.containers.remove(NAMESPACE, first)
         assert ground.left() == before
         assert {"snapshots.prepare", "mounts.mount", "containers.add", "tasks.create"} <= set(steps)
         for number, step in enumerate(steps, 1):
@@ -118,3 +117,50 @@ async def test_a_step_that_cannot_be_undone_leaves_a_pod_to_remove(ground: Groun
         ground.network.refuse_detach = None
         await one.pods.remove(NAMESPACE, left.id)
     assert ground.left() == []
+
+
+async def _call(one: Daemon, call: str, pod: str, container: str) -> None:
+    match call:
+        case "stop container":
+            await one.containers.stop(NAMESPACE, container, 0)
+        case "remove container":
+            await one.containers.remove(NAMESPACE, container)
+        case "stop sandbox":
+            await one.pods.stop(NAMESPACE, pod)
+        case _:
+            await one.pods.remove(NAMESPACE, pod)
+
+
+async def _steps_of(ground: Ground, call: str, faults: Faults) -> list[str]:
+    """Run a pod and end it by `call`, which fails if `faults` say so and is then sent again."""
+    fail_at, faults.fail_at = faults.fail_at, 0
+    async with daemon(ground, faults) as one:
+        pod = await one.pods.run(NAMESPACE, POD, "")
+        container = await one.containers.create(NAMESPACE, pod, CONTAINER)
+        await one.containers.start(NAMESPACE, container)
+        faults.calls.clear()
+        faults.fail_at = fail_at
+        if fail_at:
+            with pytest.raises(InjectedError):
+                await _call(one, call, pod, container)
+            faults.fail_at = 0
+        await _call(one, call, pod, container)
+        steps = list(faults.calls)
+        await one.pods.remove(NAMESPACE, pod)
+    return steps
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "call", ["stop container", "remove container", "stop sandbox", "remove sandbox"]
+)
+async def test_every_step_of_an_end_may_fail_once(
+    ground: Ground,
+    call: str,
+    after: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    steps = await _steps_of(ground, call, Faults())
+    assert steps
+    for number, step in enumerate(steps, 1):
+        await _steps_of(ground, call, Faults(number, after))
+        assert ground.left() == [], f"{step} of {call}"
