@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 from cri.config import Config
 from cri.config.load import Loaded
-from cri.config.text import changes
+from cri.config.text import Changes, changes, in_force
+from cri.notify import notify, reloading
 from runtime import blocking
 from runtime.operations import Operations
 from store.errors import Error
@@ -27,16 +28,19 @@ class Control:
     """
 
     def __init__(self, loaded: Loaded, read: Callable[[], Loaded], operations: Operations) -> None:
-        self._loaded = loaded
+        self._config = loaded.config
         self._read = read
         self._operations = operations
         self._ended = asyncio.Event()
         self._on_reload: list[Callable[[Config], None]] = []
 
+    def __repr__(self) -> str:
+        return f"<Control: {'ends' if self._ended.is_set() else 'goes on'}>"
+
     @property
     def config(self) -> Config:
         """The configuration in force; keys that need a restart are as they were at start."""
-        return self._loaded.config
+        return self._config
 
     def on_reload(self, apply: Callable[[Config], None]) -> None:
         """Call `apply` with each new configuration; it must not raise."""
@@ -70,17 +74,19 @@ class Control:
 
     def reload(self) -> None:
         """Take the configuration as it is on disk now, whole, or keep the old one and say why."""
+        notify(*reloading())
         try:
-            fresh = self._read()
+            fresh = self._read().config
         except Error as error:
             _log.error("reload: the old configuration stays: %s", error)
+            notify("READY=1", f"STATUS=reload failed, the old configuration stays: {error}")
             return
-        found = changes(self._loaded.config, fresh.config)
-        self._loaded = fresh
+        found = changes(self._config, fresh)
+        self._config = in_force(self._config, fresh)
         for apply in self._on_reload:
-            apply(fresh.config)
-        live, later = ", ".join(found.live) or "nothing", ", ".join(found.restart)
-        _log.info("reload: changed %s%s", live, f"; after a restart: {later}" if later else "")
+            apply(self._config)
+        _log.info("reload: %s", _words(found))
+        notify("READY=1", f"STATUS=reloaded: {_words(found)}")
 
     def tell(self) -> None:
         """Log every operation in flight with its stages, hung calls, and what each task awaits."""
@@ -101,3 +107,8 @@ class Control:
             stack = io.StringIO()
             task.print_stack(limit=4, file=stack)
             _log.warning("task %s: %s", task.get_name(), " | ".join(stack.getvalue().split("\n")))
+
+
+def _words(found: Changes) -> str:
+    live, later = ", ".join(found.live) or "nothing", ", ".join(found.restart)
+    return f"changed {live}" + (f"; after a restart: {later}" if later else "")

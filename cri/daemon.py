@@ -144,14 +144,18 @@ async def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
     config = loaded.config
     layout = Layout(config.daemon.root, config.daemon.state)
     await blocking.run("directories", str(layout.root), partial(_make_directories, layout))
+    operations = Operations()
+    control = Control(loaded, read, operations)
     async with AsyncExitStack() as stack:
-        stack.enter_context(RootLock(layout.root))
-        base = await _base(config, layout)
+        stack.enter_context(control.signals())
+        for directory in (layout.root, layout.state):
+            stack.enter_context(RootLock(directory))
+        base = await _base(config, layout, operations)
         store = await _store(stack, base)
         pods = await _pods(stack, base, store)
-        with base.operations.begin("recovery"):
+        notify("STATUS=finds what runs")
+        with operations.begin("recovery"):
             await pods.recover(_rebooted(base, store))
-        control = Control(loaded, read, base.operations)
         await _serve(control, base, store, pods)
 
 
@@ -162,12 +166,12 @@ def _make_directories(layout: Layout) -> None:
     layout.containers.mkdir(exist_ok=True, mode=0o711)
 
 
-async def _base(config: Config, layout: Layout) -> _Base:
+async def _base(config: Config, layout: Layout, operations: Operations) -> _Base:
     equipment = await nodes.equipment(config)
     for finding in nodes.findings(equipment):
         _log.info("%s", finding.line())
+    equipment.require()
     default = equipment.handlers.get("")
-    operations = Operations()
     return _Base(
         config=config,
         layout=layout,
@@ -321,7 +325,7 @@ async def _serve(control: Control, base: _Base, store: _Store, pods: _Pods) -> N
     """Open the socket, and keep serving until told to end; then let calls in flight finish."""
     config = base.config
     server = servers.make((CallInterceptor(base.operations, base.metrics, subject),))
-    _add_services(server, base, store, pods)
+    _add_services(server, control, base, store, pods)
     collect = Every(
         "garbage collection", lambda: control.config.gc.interval_seconds, store.collector.collect
     )
@@ -329,7 +333,6 @@ async def _serve(control: Control, base: _Base, store: _Store, pods: _Pods) -> N
     control.on_reload(lambda fresh: store.images.repin(Pins(fresh.images.pinned)))
     collect.poke()  # for what a crash left
     async with AsyncExitStack() as stack:
-        stack.enter_context(control.signals())
         if config.daemon.metrics:
             await stack.enter_async_context(serving(base.metrics, config.daemon.metrics))
         group = await stack.enter_async_context(forever())
@@ -343,9 +346,9 @@ async def _serve(control: Control, base: _Base, store: _Store, pods: _Pods) -> N
         gc.collect()
         gc.freeze()
         _log.info("ferryd %s serves on %s", VERSION, config.daemon.socket)
-        notify("READY=1")
+        notify("READY=1", f"STATUS=serves on {config.daemon.socket}")
         await control.ended()
-        notify("STOPPING=1")
+        notify("STOPPING=1", "STATUS=lets calls in flight finish; containers go on")
         _log.info("ferryd ends; containers go on")
         await server.stop(control.config.daemon.drain_seconds)
 
@@ -356,7 +359,9 @@ async def _after_removals(images: Images, collect: Every) -> None:
             collect.poke()
 
 
-def _add_services(server: grpc.aio.Server, base: _Base, store: _Store, pods: _Pods) -> None:
+def _add_services(
+    server: grpc.aio.Server, control: Control, base: _Base, store: _Store, pods: _Pods
+) -> None:
     equipment = base.equipment
     default = equipment.handlers.get("")
     facts = NodeFacts(
@@ -365,7 +370,7 @@ def _add_services(server: grpc.aio.Server, base: _Base, store: _Store, pods: _Po
         handlers={name: handler for name, handler in equipment.handlers.items() if name},
         default_handler=default.name if default else "",
         defaults=configured(base.config.pods),
-        documents=lambda: {"config": _document(base.config)},
+        documents=lambda: {"config": _document(control.config)},
     )
     runtime = RuntimeService(pods.sandboxes, pods.containers, pods.network, facts)
     add_services(server, runtime, ImageService(store.images))

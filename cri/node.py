@@ -34,8 +34,20 @@ class Equipment:
     findings: tuple[Finding, ...]
     environment: Mapping[str, str]
 
+    def require(self) -> None:
+        """Return only if every program is there that pods cannot do without.
+
+        Raises:
+            FailedPreconditionError: names each that is missing, and how to mend that.
+        """
+        missing = [tool for tool in self.tools.values() if tool.required and tool.path is None]
+        if missing:
+            raise FailedPreconditionError(
+                f"cannot start: {'. '.join(tool.line() for tool in missing)}"
+            )
+
     def program(self, name: str) -> Path:
-        """Return the path of a program that cannot be done without.
+        """Return the path of a program.
 
         Raises:
             FailedPreconditionError: it is missing; says how to mend that.

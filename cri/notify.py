@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 
 
 def notify(*states: str) -> None:
@@ -20,12 +21,17 @@ def notify(*states: str) -> None:
         channel.sendto("\n".join(states).encode(), path)
 
 
+def reloading() -> tuple[str, str]:
+    """Return the states that begin a reload; `READY=1` ends it."""
+    return "RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
+
+
 def watchdog_seconds() -> float | None:
     """Return how often systemd wants to hear from this process, or None."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 1e6 if microseconds.isdecimal() else None
+    return (int(microseconds) / 1e6 or None) if microseconds.isdecimal() else None
 
 
 async def watchdog() -> None:

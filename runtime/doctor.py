@@ -41,8 +41,7 @@ def of_tool(tool: Tool) -> Finding:
 
 def of_handlers(handlers: Mapping[str, Handler]) -> list[Finding]:
     """Judge the handlers there are; "" is the default."""
-    default = handlers.get("")
-    if default is None:
+    if not handlers:
         return [
             Finding(
                 subject="handlers",
@@ -51,13 +50,23 @@ def of_handlers(handlers: Mapping[str, Handler]) -> list[Finding]:
                 mend="install runc or crun (deploy/install-tools.sh)",
             )
         ]
-    findings = []
+    default = handlers.get("")
+    findings = [] if default else [_no_default(handlers)]
     for name, handler in sorted(handlers.items()):
         if name:
             role = ", the default" if handler is default else ""
             text = f"{handler.features.version} at {handler.binary}{role}"
             findings.append(Finding(subject=f"handler {name}", grade=Grade.OK, text=text))
     return findings
+
+
+def _no_default(handlers: Mapping[str, Handler]) -> Finding:
+    return Finding(
+        subject="handlers",
+        grade=Grade.BROKEN,
+        text=f"the configured default cannot be used here, only {', '.join(sorted(handlers))}",
+        mend='set runtimes.default to "auto"',
+    )
 
 
 def of_network(status: NetworkStatus) -> Finding:

@@ -154,7 +154,8 @@ class RootLock:
         except BlockingIOError:
             holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise errors.FailedPreconditionError(
-                f"cannot use {root}: the daemon with pid {holder} is using it"
+                f"cannot use {root}: the daemon with pid {holder} is using it; a second one needs"
+                " directories of its own"
             ) from None
         with explained(f"write {self._path}"):
             os.ftruncate(self._fd, 0)

@@ -9,14 +9,17 @@ import grpc
 import grpc.aio
 
 from cri import server
+from cri.api.ferry.v1 import node_pb2_grpc
 from cri.api.runtime.v1 import api_pb2_grpc
 from cri.interceptors import CallInterceptor
 from cri.metrics import Metrics
 from cri.services.cri_image import ImageService
-from cri.services.cri_runtime import RuntimeService
+from cri.services.cri_runtime import NAMESPACE, RuntimeService
+from cri.services.ferry_node import NodeService
 from cri.services.node import Node
 from cri.services.registration import add_services
 from cri.services.subjects import subject
+from runtime import doctor
 from runtime.cgroups import Driver
 from runtime.oci import Features, Handler
 from runtime.operations import Operations
@@ -51,6 +54,7 @@ class Parts:
     images: FakeImages = field(default_factory=lambda: FakeImages(some_image(1, "example.org/a:1")))
     operations: Operations = field(default_factory=Operations)
     node: Node = NODE
+    findings: list[doctor.Finding] = field(default_factory=list)
     metrics: Metrics = field(init=False)
 
     @property
@@ -63,10 +67,11 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Stubs of both services, and the channel for calls that stubs cannot make."""
+    """Stubs of all services, and the channel for calls that stubs cannot make."""
 
     runtime: api_pb2_grpc.RuntimeServiceStub
     images: api_pb2_grpc.ImageServiceStub
+    node: node_pb2_grpc.NodeStub
     channel: grpc.aio.Channel
 
 
@@ -77,6 +82,8 @@ async def serving(parts: Parts, directory: Path) -> AsyncIterator[Clients]:
     running = server.make([interceptor])
     runtime = RuntimeService(parts.sandboxes, parts.containers, parts.network, parts.node)
     add_services(running, runtime, ImageService(parts.images))
+    own = NodeService(parts.operations, parts.images, lambda: parts.findings, NAMESPACE)
+    node_pb2_grpc.add_NodeServicer_to_server(own, running)
     await parts.network.recover(())
     await server.listen(running, directory / "ferry.sock")
     try:
@@ -87,6 +94,7 @@ async def serving(parts: Parts, directory: Path) -> AsyncIterator[Clients]:
             yield Clients(
                 api_pb2_grpc.RuntimeServiceStub(channel),
                 api_pb2_grpc.ImageServiceStub(channel),
+                node_pb2_grpc.NodeStub(channel),
                 channel,
             )
     finally:

@@ -1,13 +1,20 @@
 """The configuration as text and as a list: for `ferryd config` and for reloads."""
 
+import dataclasses
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from cri.config import Config
 from cri.config.fields import Option, options, write
 from cri.config.load import SECTIONS, Loaded
 from runtime.spec import Json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
 
 _WIDTH = 98
 
@@ -100,6 +107,19 @@ def changes(old: Config, new: Config) -> Changes:
     keys = [key for key in {**before, **after} if _value(before, key) != _value(after, key)]
     live = tuple(key for key in keys if key in before and key in after and after[key].option.live)
     return Changes(live=live, restart=tuple(key for key in keys if key not in live))
+
+
+def in_force(running: Config, fresh: Config) -> Config:
+    """Return `running` with what `fresh` says of the options that need no restart."""
+    return dataclasses.replace(
+        running,
+        **{name: _in_force(getattr(running, name), getattr(fresh, name)) for name in SECTIONS},
+    )
+
+
+def _in_force(running: S, fresh: S) -> S:
+    live = [name for name, found in options(type(running)).items() if found.live]
+    return dataclasses.replace(running, **{name: getattr(fresh, name) for name in live})
 
 
 def _value(entries: dict[str, Entry], key: str) -> object:

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from cri.api.ferry.v1 import node_pb2, node_pb2_grpc
+from cri.services.cri_image import stages
+from cri.services.validation import check
 from runtime import blocking
 from runtime.doctor import Finding, Grade
-from runtime.operations import Operations
-from store.images import Credentials, ImagePuller, Progress, UnpackedImage
+from runtime.operations import Operation, Operations, current
+from store.images import Credentials, ImagePuller, Progress, Report, UnpackedImage
 
 _GRADES = {
     Grade.OK: node_pb2.Finding.OK,
@@ -44,20 +46,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """List what is in flight."""
         del request, context
         return node_pb2.OperationsResponse(
-            operations=[
-                node_pb2.Operation(
-                    number=operation.number,
-                    kind=operation.kind,
-                    subject=operation.subject,
-                    age_seconds=operation.age,
-                    where=operation.where(),
-                    stages=[
-                        node_pb2.Stage(name=name, milliseconds=took)
-                        for name, took in operation.times().items()
-                    ],
-                )
-                for operation in self._operations.list()
-            ],
+            operations=map(_operation, self._operations.list()),
             stuck_calls=blocking.stuck(),
         )
 
@@ -66,7 +55,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
     ) -> AsyncIterator[node_pb2.PullProgress]:
         """Pull, telling how far each part is; a slow reader sees only the newest of each."""
         del context
-        news = _News()
+        check(request)
+        news = News()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pull(request, news))
             while not news.outcome.done():
@@ -93,14 +83,14 @@ class NodeService(node_pb2_grpc.NodeServicer):
             ]
         )
 
-    async def _pull(self, request: node_pb2.PullRequest, news: "_News") -> None:
+    async def _pull(self, request: node_pb2.PullRequest, news: "News") -> None:
         credentials = Credentials(username=request.username, password=request.password)
         try:
             image = await self._images.pull(
                 request.namespace or self._namespace,
                 request.reference,
                 credentials=credentials if request.username else None,
-                report=news.put,
+                report=_both(news.put, stages(current())),
             )
         except Exception as error:  # noqa: BLE001 - raised by the RPC, once the stream is read
             news.outcome.set_exception(error)
@@ -109,7 +99,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         news.wake.set()
 
 
-class _News:
+class News:
     """The newest progress of each item since the last look, and in the end the outcome."""
 
     def __init__(self) -> None:
@@ -118,15 +108,46 @@ class _News:
         self._fresh: dict[str, Progress] = {}
 
     def put(self, progress: Progress) -> None:
+        """Take news of an item, instead of older ones that nobody has taken."""
         self._fresh[progress.item] = progress
         self.wake.set()
 
     def take(self) -> list[Progress]:
+        """Return what is new since the last time; `wake` stays set once there is an outcome."""
         self.wake.clear()
         fresh, self._fresh = self._fresh, {}
         if self.outcome.done():
             self.wake.set()
         return list(fresh.values())
+
+
+def _both(one: Report, other: Report | None) -> Report:
+    if other is None:
+        return one
+
+    def report(progress: Progress) -> None:
+        one(progress)
+        other(progress)
+
+    return report
+
+
+def _operation(operation: Operation) -> node_pb2.Operation:
+    return node_pb2.Operation(
+        number=operation.number,
+        kind=operation.kind,
+        subject=operation.subject,
+        age_seconds=operation.age,
+        where=operation.where(),
+        stages=[
+            node_pb2.Stage(
+                name=stage.name,
+                subject=stage.subject,
+                milliseconds=((stage.ended or operation.clock()) - stage.began) * 1000,
+            )
+            for stage in operation.stages
+        ],
+    )
 
 
 def _progress(progress: Progress) -> node_pb2.PullProgress:

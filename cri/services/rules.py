@@ -65,6 +65,8 @@ TEXT: Final[Mapping[str, checks.Text]] = {
     "LinuxPodSandboxConfig.sysctls": _SYSCTL,
     "NamespaceOption.target_id": checks.optional(checks.identifier),
     "ImageSpec.image": checks.reference,
+    "PullRequest.namespace": checks.optional(checks.name),
+    "PullRequest.reference": checks.reference,
     "ContainerConfig.log_path": checks.optional(checks.relative),
     "ContainerConfig.working_dir": _PATH,
     "KeyValue.key": checks.matches(r"[^=\0]+", "a name without '='"),

@@ -27,6 +27,8 @@ def _getters(descriptor: Descriptor) -> tuple[tuple[str, Getter], ...]:
     found = [(name, _path(name)) for name in _IDS if name in fields]
     if "image" in fields and descriptor.name.endswith("Request"):
         found.append(("image", _path("image", "image")))
+    if descriptor.name == "PullRequest":
+        found.append(("image", _path("reference")))
     kind = fields["config"].message_type if "config" in fields else None
     if kind and kind.name == "PodSandboxConfig":
         found.append(("pod_namespace", _path("config", "metadata", "namespace")))

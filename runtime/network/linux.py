@@ -107,7 +107,8 @@ class LinuxWires:
         except OSError as error:
             claim.close()
             raise FailedPreconditionError(
-                f"cannot use the bridge {self._config.name}: another daemon does"
+                f"cannot use the bridge {self._config.name}: another daemon does; give this one"
+                " another network.bridge and network.subnets"
             ) from error
         self._claim = claim
 
@@ -146,7 +147,8 @@ class LinuxWires:
             ):
                 raise FailedPreconditionError(
                     f"cannot use {', '.join(map(str, subnets))} for pods: interface "
-                    f"{socket.if_indextoname(index)} has {address}/{prefix}"
+                    f"{socket.if_indextoname(index)} has {address}/{prefix}; choose other"
+                    " network.subnets"
                 )
 
     def _addresses(self) -> list[tuple[int, str, int]]:

@@ -302,7 +302,10 @@ async def test_a_bridge_of_another_daemon_is_not_touched(pods: Node) -> None:
     second = BridgeNetwork(CONFIG, memory_records(), LinuxWires(CONFIG))
     await second.recover(())
     assert not second.status().ready
-    assert second.status().message == f"cannot use the bridge {CONFIG.name}: another daemon does"
+    assert second.status().message == (
+        f"cannot use the bridge {CONFIG.name}: another daemon does; give this one another"
+        " network.bridge and network.subnets"
+    )
     with pytest.raises(UnavailableError, match="another daemon does"):
         await second.attach(AttachRequest(sandbox_id="x", netns=pods.netns("x")))
     await second.close()

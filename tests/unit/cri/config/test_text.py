@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cri.config import Config, LogLevel
 from cri.config.load import Layer, build
-from cri.config.text import Changes, changes, default_toml, dump, plain, walk
+from cri.config.text import Changes, changes, default_toml, dump, in_force, plain, walk
 
 ROOT = Path(__file__).parents[4]
 
@@ -91,3 +91,13 @@ def test_a_reload_tells_what_takes_effect_at_once(
 ) -> None:
     new = build((Layer(origin="x", tables=tables),)).config
     assert changes(Config(), new) == expected
+
+
+def test_in_force_is_what_runs_but_for_what_needs_no_restart() -> None:
+    tables = {"daemon": {"log_level": "debug", "log_format": "json"}, "images": {"pinned": ["a"]}}
+    new = build((Layer(origin="x", tables=tables),)).config
+    mixed = in_force(Config(), new)
+    assert changes(Config(), mixed) == Changes(
+        live=("daemon.log_level", "images.pinned"), restart=()
+    )
+    assert changes(mixed, new) == Changes(live=(), restart=("daemon.log_format",))

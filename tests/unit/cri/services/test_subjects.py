@@ -1,6 +1,7 @@
 import pytest
 from google.protobuf.message import Message
 
+from cri.api.ferry.v1 import node_pb2
 from cri.api.runtime.v1 import api_pb2 as pb
 from cri.services.subjects import subject
 
@@ -32,6 +33,7 @@ from cri.services.subjects import subject
             {"image": "i"},
         ),
         (pb.PullImageResponse(image_ref="sha256:1"), {"image_ref": "sha256:1"}),
+        (node_pb2.PullRequest(reference="i", username="u", password="secret"), {"image": "i"}),
         (pb.ImageStatusResponse(image=pb.Image(id="x")), {}),
         (b"raw", {}),
     ],

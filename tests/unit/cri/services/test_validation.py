@@ -1,6 +1,7 @@
 import pytest
 from google.protobuf.message import Message
 
+from cri.api.ferry.v1 import node_pb2
 from cri.api.runtime.v1 import api_pb2 as pb
 from cri.services import rules
 from cri.services.validation import MAX_ITEMS, MAX_MAP, MAX_STRING, check
@@ -235,7 +236,8 @@ def test_fields_that_are_not_read_are_not_checked() -> None:
 
 
 def test_every_rule_names_a_field_of_cri() -> None:
-    messages = pb.DESCRIPTOR.message_types_by_name
+    messages = {**node_pb2.DESCRIPTOR.message_types_by_name}
+    messages |= pb.DESCRIPTOR.message_types_by_name
     for key in (*rules.TEXT, *rules.NUMBERS, *rules.REQUIRED, *rules.UNREAD):
         owner, field = key.split(".")
         assert field in messages[owner].fields_by_name, key
