@@ -7,6 +7,7 @@ one task group. The socket appears when recovery is done.
 import asyncio
 import gc
 import logging
+import resource
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -61,7 +62,7 @@ from runtime.pods.node import Node
 from runtime.pods.recovery import Recovery
 from runtime.pods.sandboxes import SandboxService
 from runtime.pods.tables import SandboxTable
-from runtime.spec import HostFacts, Json
+from runtime.spec import HostFacts, Json, Rlimit
 from runtime.spec import host as hosts
 from runtime.spec.resources import update_document
 from runtime.tasks import Task
@@ -129,6 +130,7 @@ class _Base:
     host: HostFacts
     operations: Operations
     metrics: Metrics
+    rlimits: tuple[Rlimit, ...]
 
 
 def run(read: Callable[[], Loaded]) -> None:
@@ -182,7 +184,19 @@ async def _base(config: Config, layout: Layout, operations: Operations) -> _Base
         ),
         operations=operations,
         metrics=Metrics(operations),
+        rlimits=(_raise_descriptor_limit(),),
     )
+
+
+def _raise_descriptor_limit() -> Rlimit:
+    """Let the daemon have two descriptors for each of many containers; return what was before.
+
+    That is what containers start with: programs that close every possible descriptor would be slow
+    under the daemon's limit.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return Rlimit(kind="RLIMIT_NOFILE", soft=soft, hard=hard)
 
 
 def _rebooted(base: _Base, store: _Store) -> bool:
@@ -301,6 +315,7 @@ async def _pods(stack: AsyncExitStack, base: _Base, store: _Store) -> _Pods:
         host=base.host,
         boot_id=equipment.boot_id,
         holder=equipment.tools["catatonit"].path,
+        rlimits=base.rlimits,
     )
     holders = PidHolders(node)
     sandboxes = SandboxTable(SqliteRecords(store.database, "sandboxes", Sandbox))

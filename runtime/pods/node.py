@@ -9,7 +9,7 @@ from runtime.kernel import Mounts, Namespaces
 from runtime.network import Network
 from runtime.oci import Handler
 from runtime.pods.layout import Layout
-from runtime.spec import HostFacts
+from runtime.spec import HostFacts, Rlimit
 from runtime.tasks import Tasks
 from store.errors import InvalidArgumentError
 from store.images import ImageReader
@@ -21,7 +21,7 @@ class Node:
     """The parts, each behind its contract, and the node's settings for pods.
 
     `handlers` holds the default one under "" as well; `holder` is the program that keeps a shared
-    PID namespace (catatonit), None where it is missing.
+    PID namespace (catatonit), None where it is missing; `rlimits` are what containers start with.
     """
 
     layout: Layout
@@ -37,6 +37,7 @@ class Node:
     host: HostFacts
     boot_id: str
     holder: Path | None = None
+    rlimits: tuple[Rlimit, ...] = ()
     shm_size: int = 64 << 20
     host_resolv_conf: Path = Path("/etc/resolv.conf")
 

@@ -181,6 +181,7 @@ class Planner:
             devices=host.devices,
             host_devices=host.host_devices,
             resources=config.resources,
+            rlimits=self._node.rlimits,
             security=config.security,
             sandbox=paths,
             sandbox_modes=sandbox.config.security.namespaces,
