@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import grpc.aio
 import uvloop
@@ -89,6 +90,8 @@ from store.metadata.records import SqliteRecords
 from store.roots import ContainerRoots
 from store.snapshots.overlay import OverlaySnapshotter
 
+_BOOT: Final = "boot_id"
+
 _log = logging.getLogger("ferryd")
 
 
@@ -158,6 +161,8 @@ async def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
         notify("STATUS=finds what runs")
         with operations.begin("recovery"):
             await pods.recover(_rebooted(base, store))
+        # Only now: a recovery that is cut short must know of the reboot the next time, too.
+        store.database.set_meta(_BOOT, base.equipment.boot_id)
         await _serve(control, base, store, pods)
 
 
@@ -200,10 +205,8 @@ def _raise_descriptor_limit() -> Rlimit:
 
 
 def _rebooted(base: _Base, store: _Store) -> bool:
-    """Tell whether this is another boot than the last daemon's, and remember this one."""
-    last = store.database.meta("boot_id")
-    store.database.set_meta("boot_id", base.equipment.boot_id)
-    return last is not None and last != base.equipment.boot_id
+    """Tell whether this is another boot than the last daemon's."""
+    return store.database.meta(_BOOT) not in {None, base.equipment.boot_id}
 
 
 async def _store(stack: AsyncExitStack, base: _Base) -> _Store:
