@@ -43,7 +43,10 @@ async def test_a_cancelled_wait_leaves_the_process_and_the_others_waiting() -> N
 
 
 async def test_an_adopted_process_is_seen_to_end_without_a_code() -> None:
-    script = "import subprocess; p = subprocess.Popen(['sleep', '1000']); print(p.pid); p.wait()"
+    script = (
+        "import subprocess; p = subprocess.Popen(['sleep', '1000']); "
+        "print(p.pid, flush=True); p.wait()"
+    )
     with subprocess.Popen(  # noqa: ASYNC220 - a parent that is not us
         [sys.executable, "-c", script], stdout=subprocess.PIPE
     ) as parent:
