@@ -173,6 +173,7 @@ class Client:
     """The two services, and what tests do with them over and over."""
 
     def __init__(self, channel: aio.Channel) -> None:
+        self.channel = channel
         self.runtime = rpc.RuntimeServiceStub(channel)
         self.images = rpc.ImageServiceStub(channel)
 
