@@ -78,7 +78,7 @@ everything_is_there() {
 }
 
 stamp=$prefix/.installed-by
-identity="$(sha256sum <"$0") tests=$tests mode=$mode suites=$suites"
+identity="$(sha256sum <"$0") mode=$mode suites=$suites"
 if [ $check = 1 ]; then report; exit; fi
 is_current() { [ $force = 0 ] && everything_is_there && grep -qxF "$identity" "$stamp" 2>/dev/null; }
 if is_current; then exit 0; fi

@@ -34,7 +34,7 @@ program=(cri runtime store deploy pyproject.toml README.md LICENSE)
 
 install_environment() {
   local version source target
-  version=$(find "${program[@]}" requirements*.lock deploy/venv.sh -type f ! -name '*.pyc' -print0 |
+  version=$(find "${program[@]}" requirements*.lock -type f ! -name "*.pyc" ! -path "deploy/*.sh" -print0 |
     sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
   target=$prefix/venvs/$version
   mkdir -p "$prefix/venvs"

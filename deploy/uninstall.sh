@@ -35,7 +35,7 @@ stop_pods() {
   [ -n "$left" ] || return 0
   [ $purge = 1 ] || die "pods are there: $left (drain the node, or --purge removes them)"
   # shellcheck disable=SC2086 # ids
-  "$ferry" rm --force $left
+  "$ferry" rm $left
 }
 stop_daemon() {
   [ -d /run/systemd/system ] || return 0
