@@ -345,6 +345,11 @@ def log_lines(path: Path) -> list[tuple[str, str, str]]:
     return [(stream, tag, text) for _, stream, tag, text in entries]
 
 
+def log_text(path: Path) -> str:
+    """Return what was written: an entry tagged P is continued by the next."""
+    return "".join(text if tag.startswith("P") else f"{text}\n" for _, tag, text in log_lines(path))
+
+
 async def get(address: str, port: int, path: str = "/", seconds: float = 10) -> str:
     """Fetch a page, once the server is there; returns its body."""
     async with asyncio.timeout(seconds):

@@ -19,6 +19,8 @@ from e2e.packages import PackagesError, packages
 from e2e.registry import Registry, named, serving_layout
 
 HANDLERS = ("crun", "runc")
+# Apart from the shared daemon's number and those of a test's own.
+_EMPTY = 50
 
 
 def why_not() -> str:
@@ -86,12 +88,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @contextmanager
-def serving(folder: Path, config: pytest.Config, registry: Registry) -> Iterator[Service]:
-    """Run ferry, or the peer if that was asked for."""
+def serving(
+    folder: Path, config: pytest.Config, registry: Registry, *, number: int = 0
+) -> Iterator[Service]:
+    """Run ferry, or the peer if that was asked for; `number` keeps daemons on one node apart."""
     service: Service = (
         Containerd(folder, find(), registry.reference(PAUSE))
         if config.getoption("peer")
-        else Daemon(folder)
+        else Daemon(folder, default_settings(folder, number=number))
     )
     with service:
         asyncio.run(warm_up(service, folder / "logs", registry.reference(BUSYBOX)))
@@ -113,7 +117,8 @@ def empty(
     registry: Registry, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """A daemon of a module's own that holds no image."""
-    with serving(tmp_path_factory.mktemp("empty"), pytestconfig, registry) as service:
+    folder = tmp_path_factory.mktemp("empty")
+    with serving(folder, pytestconfig, registry, number=_EMPTY) as service:
         yield service
 
 
