@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
@@ -106,6 +106,15 @@ class Registry:
     def log(self) -> str:
         """Return what the registry has logged, requests included."""
         return (self.folder / "log").read_text()
+
+
+def mirror(folder: Path, hosts: Iterable[str], registry: Registry) -> None:
+    """Send `hosts` to `registry`, which is their upstream, too, by hosts.toml files in `folder`."""
+    url = f"http://{registry.host}"
+    for host in hosts:
+        (folder / host).mkdir(parents=True)
+        text = f'server = "{url}"\n\n[host."{url}"]\ncapabilities = ["pull", "resolve"]\n'
+        (folder / host / "hosts.toml").write_text(text)
 
 
 def named(layout: Path) -> dict[str, str]:

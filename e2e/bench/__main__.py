@@ -19,17 +19,19 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from e2e.bench import density, pods, pulls
+from e2e.bench import density, official, pods, pulls
 from e2e.bench.facts import gather
 from e2e.bench.peer import Containerd, PeerError, Programs, find
 from e2e.bench.results import OWN, PEER, Results
 from e2e.bench.subject import Sleeper, Subject
 from e2e.client import connected
+from e2e.critest.images import HOSTS
+from e2e.critest.images import layout as critest_layout
 from e2e.daemon import REPOSITORY, Daemon, Service, default_settings
 from e2e.images import BUSYBOX, PAUSE, layout
-from e2e.registry import Registry, serving_layout
+from e2e.registry import Registry, mirror, serving_layout
 
-CASES: Final = ("B2", "B3", "B4", "B7", "B8", "B9")
+CASES: Final = ("B1", "B2", "B3", "B4", "B7", "B8", "B9")
 HANDLERS: Final = ("crun", "runc")
 PREFIX: Final = "/opt/ferry"
 
@@ -47,6 +49,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--pods", type=int, default=40, help="pods of B3, per number of clients")
     add("--containers", type=int, default=1000, help="containers of B4")
     add("--seconds", type=float, default=5, help="length of B7 and of the idle part of B4")
+    add("--critest", default=os.environ.get("CRITEST", ""), help="a critest binary, for B1")
     add("--no-peer", action="store_true", help="measure ferry alone")
     add("--output", type=Path, default=Path("bench-results"), help="folder of table, JSON, plot")
     return parser.parse_args(argv)
@@ -79,6 +82,24 @@ class Bench:
         if peer is not None:
             await work(peer, samples)
             await work(own, samples - half)
+
+    async def official(self) -> None:
+        """B1."""
+        if not self.options.critest:
+            self.results.skipped["B1"] = "no critest binary given (--critest PATH or $CRITEST)"
+            return
+        runs = iter(range(100))
+        critest = Path(self.options.critest).resolve()
+        with serving_layout(critest_layout(), self.folder / "critest-registry") as registry:
+            for subject in self.subjects.values():
+                mirror(subject.service.folder / "certs.d", HOSTS, registry)
+
+            async def work(subject: Subject, samples: int) -> None:
+                folder = self.folder / f"critest{next(runs)}"
+                run = (subject, critest, folder, samples, self.results)
+                await asyncio.to_thread(official.run, *run)
+
+            await self.in_turns(work, self.options.samples)
 
     async def lives(self, handler: str) -> None:
         """B2."""
@@ -165,6 +186,7 @@ class Bench:
         """Run the chosen cases in their order."""
         chosen = self.options.cases.split(",")
         cases: dict[str, Sequence[Callable[[], Awaitable[None]]]] = {
+            "B1": [self.official],
             "B2": [partial(self.lives, handler) for handler in HANDLERS],
             "B3": [partial(self.churn, handler) for handler in HANDLERS],
             "B7": [partial(self.probes, handler) for handler in HANDLERS],

@@ -22,7 +22,7 @@ from e2e.critest.images import HOSTS, layout
 from e2e.critest.report import Report
 from e2e.daemon import REPOSITORY, Daemon, Service, default_settings
 from e2e.packages import fetch
-from e2e.registry import Registry, serving_layout
+from e2e.registry import mirror, serving_layout
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -41,15 +41,6 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("rest", nargs="*")
     return parser.parse_args(argv)
-
-
-def write_hosts(folder: Path, registry: Registry) -> None:
-    """Send the registries that critest names to `registry`, which is its own upstream, too."""
-    url = f"http://{registry.host}"
-    for host in HOSTS:
-        (folder / host).mkdir(parents=True)
-        text = f'server = "{url}"\n\n[host."{url}"]\ncapabilities = ["pull", "resolve"]\n'
-        (folder / host / "hosts.toml").write_text(text)
 
 
 def command(options: argparse.Namespace, service: Service, handler: str, folder: Path) -> list[str]:
@@ -102,7 +93,7 @@ def inside(options: argparse.Namespace, folder: Path) -> bool:
     with ExitStack() as stack:
         registry = stack.enter_context(serving_layout(layout(), folder / "registry"))
         certificates = folder / "daemon" / "certs.d"
-        write_hosts(certificates, registry)
+        mirror(certificates, HOSTS, registry)
         service: Service = (
             Containerd(
                 folder / "daemon",
