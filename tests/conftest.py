@@ -1,8 +1,18 @@
 """What every test gets."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from tests import orphans
+
+
+@pytest.fixture(autouse=True)
+def no_orphans() -> Iterator[None]:
+    """Reap after each test, when all else is over, what came to this process and has ended."""
+    yield
+    orphans.reap()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

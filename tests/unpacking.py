@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,24 +61,52 @@ class Bench:
         return target
 
 
-def descriptors() -> set[str]:
-    """Return what this process has open."""
-    return {path.name for path in Path("/proc/self/fd").iterdir()}
+@contextlib.contextmanager
+def nothing_left() -> Iterator[None]:
+    """Fail if the block leaves a worker, a job or a descriptor."""
+    before = workers(), descriptors()
+    yield
+    assert workers() <= before[0]
+    # What earlier tests left to the garbage collector may go meanwhile.
+    assert descriptors() <= before[1]
 
 
-def children() -> set[int]:
-    """Return the pids of this process's children and theirs."""
+def descriptors() -> set[tuple[str, str]]:
+    """Return what this process has open: numbers, and what they refer to."""
+    found = set()
+    for path in Path("/proc/self/fd").iterdir():
+        # The one that lists the directory is closed again.
+        with contextlib.suppress(FileNotFoundError):
+            found.add((path.name, str(path.readlink())))
+    return found
+
+
+def workers() -> set[int]:
+    """Return the pids of this process's unpack workers and of their jobs, the dead included.
+
+    A subreaper has others' orphans among its children, at any time; those are no Pythons.
+    """
     found: set[int] = set()
     waiting = [os.getpid()]
     while waiting:
-        pid = waiting.pop()
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            # A thread may end while we look.
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                inner = [int(text) for text in task.read_text().split()]
-                found.update(inner)
-                waiting += inner
+        inner = _pythons_of(waiting.pop())
+        found |= inner
+        waiting += inner
     return found
+
+
+def _pythons_of(parent: int) -> set[int]:
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    children = {int(text) for task in tasks for text in _read(task).split()}
+    return {pid for pid in children if _read(Path(f"/proc/{pid}/comm")).startswith("python")}
+
+
+def _read(path: Path) -> str:
+    """Return what is there; nothing of a thread or a process that has ended."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def zipped(data: bytes) -> bytes:

@@ -20,7 +20,7 @@ from store.images.unpack import WorkerUnpacker
 from store.trees import remove_tree
 from tests.tars import archive, block, end, info, padded, pax
 from tests.trees import Node, described
-from tests.unpacking import PLAIN, Bench, children, descriptors, zipped
+from tests.unpacking import PLAIN, Bench, nothing_left, zipped
 
 pytestmark = pytest.mark.root
 
@@ -40,11 +40,10 @@ def canary(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 async def bench(tmp_path: Path, canary: Path) -> AsyncIterator[Bench]:  # noqa: ARG001 - checked after
-    before = children(), descriptors()
     limits = Limits(size=1 << 30, grace=1 << 24, entries=10_000, seconds=60)
-    async with WorkerUnpacker(limits=limits) as unpacker:
-        yield Bench(unpacker, tmp_path)
-    assert (children(), descriptors()) == before
+    with nothing_left():
+        async with WorkerUnpacker(limits=limits) as unpacker:
+            yield Bench(unpacker, tmp_path)
 
 
 async def refusal(bench: Bench, data: bytes, media_type: str = PLAIN) -> Error:

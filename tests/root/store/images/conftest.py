@@ -7,15 +7,14 @@ import pytest
 
 from store.images.layers import Limits
 from store.images.unpack import WorkerUnpacker
-from tests.unpacking import Bench, children, descriptors
+from tests.unpacking import Bench, nothing_left
 
 
 @pytest.fixture
 def clean() -> Iterator[None]:
     """Fail if a test leaves a process or a descriptor."""
-    before = children(), descriptors()
-    yield
-    assert (children(), descriptors()) == before
+    with nothing_left():
+        yield
 
 
 @pytest.fixture

@@ -9,18 +9,23 @@ from collections.abc import AsyncIterator
 import pytest
 
 from store.images.worker import WorkerProcess
-from tests.unpacking import children, descriptors, gone
+from tests.unpacking import gone, nothing_left, workers
 
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-async def worker() -> AsyncIterator[WorkerProcess]:
-    before = children(), descriptors()
-    found = WorkerProcess(idle=60)
-    yield found
-    await found.close()
-    assert (children(), descriptors()) == before
+def idle() -> float:
+    """How long a worker stays with nothing to do; tests may parametrize it."""
+    return 60
+
+
+@pytest.fixture
+async def worker(idle: float) -> AsyncIterator[WorkerProcess]:
+    with nothing_left():
+        found = WorkerProcess(idle=idle)
+        yield found
+        await found.close()
 
 
 def kill(pid: int) -> None:
@@ -33,14 +38,14 @@ async def test_it_is_started_once(worker: WorkerProcess) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(3):
             group.create_task(worker.ready())
-    assert children() == {worker.pid}
+    assert workers() == {worker.pid}
 
 
 async def test_closing_ends_it(worker: WorkerProcess) -> None:
     await worker.ready()
     await worker.close()
     assert worker.pid is None
-    assert children() == set()
+    assert workers() == set()
 
 
 async def test_one_that_hangs_is_killed(
@@ -51,7 +56,7 @@ async def test_one_that_hangs_is_killed(
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGSTOP)
     await worker.close()
-    assert children() == set()
+    assert workers() == set()
 
 
 async def test_one_that_died_is_replaced(worker: WorkerProcess) -> None:
@@ -66,18 +71,16 @@ async def test_one_that_died_is_replaced(worker: WorkerProcess) -> None:
     assert worker.pid not in {None, first}
 
 
+@pytest.mark.parametrize("idle", [0])
 async def test_it_stays_while_it_is_used(worker: WorkerProcess) -> None:
-    await worker.close()
-    worker = WorkerProcess(idle=0)
     with worker.busy():
         with worker.busy():
             await worker.ready()
         await asyncio.sleep(0)
-        assert children() == {worker.pid}
+        assert workers() == {worker.pid}
         pid = worker.pid
         assert pid is not None
     await gone(pid)
-    await worker.close()
 
 
 async def test_it_says_what_it_is(worker: WorkerProcess) -> None:
