@@ -10,7 +10,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,9 +43,13 @@ BOOT: Final = "io.ferry/boot"
 _log = logging.getLogger(__name__)
 
 
+_WRITE_BACK_SECONDS: Final = 0.4
+"""Small images are done by then and pay nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """What layers are made with."""
+    """What layers are made with; `write_back` puts on the disk what there is so far."""
 
     namespace: str
     snapshotter: Snapshotter
@@ -56,6 +60,7 @@ class Workshop:
     locks: Locks
     report: Report
     boot_id: str
+    write_back: Callable[[], Awaitable[None]]
 
 
 class Chain:
@@ -85,10 +90,20 @@ class Chain:
             async with asyncio.TaskGroup() as group:
                 for index in range(first, len(self._there)):
                     self._start(index, group)
+                group.create_task(self._write_back(), name="write back")
         except* Error as several:
             failure = _first(several)
         if failure is not None:
             raise failure
+
+    async def _write_back(self) -> None:
+        """Let the disk write while layers are made, so that the sync at the end has little left."""
+        while self._there and not self._there[-1].is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WRITE_BACK_SECONDS):
+                    await self._there[-1].wait()
+                    return
+            await self._workshop.write_back()
 
     def _start(self, index: int, group: asyncio.TaskGroup) -> None:
         layer = self._details.manifest.layers[index]

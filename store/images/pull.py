@@ -106,6 +106,7 @@ class Puller:
             locks=self._locks,
             report=task.report,
             boot_id=self._boot_id,
+            write_back=self._stores.content.sync,
         )
 
     async def _sync(self, found: Details) -> None:
