@@ -4,8 +4,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import orphans
+
+# On a busy machine an example takes any time, and so does making one.
+settings.register_profile("ferry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ferry")
 
 
 @pytest.fixture(autouse=True)

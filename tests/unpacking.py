@@ -10,6 +10,7 @@ from pathlib import Path
 
 from store.images import Unpacked
 from store.images.unpack import WorkerUnpacker
+from tests.listing import descriptors
 
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
 
@@ -67,18 +68,7 @@ def nothing_left() -> Iterator[None]:
     before = workers(), descriptors()
     yield
     assert workers() <= before[0]
-    # What earlier tests left to the garbage collector may go meanwhile.
     assert descriptors() <= before[1]
-
-
-def descriptors() -> set[tuple[str, str]]:
-    """Return what this process has open: numbers, and what they refer to."""
-    found = set()
-    for path in Path("/proc/self/fd").iterdir():
-        # The one that lists the directory is closed again.
-        with contextlib.suppress(FileNotFoundError):
-            found.add((path.name, str(path.readlink())))
-    return found
 
 
 def workers() -> set[int]:

@@ -1,9 +1,8 @@
 """Real pods on a real bridge, for root tests: namespaces, networks and sockets inside them."""
 
-import asyncio
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from runtime.network.bridge import BridgeNetwork
 from runtime.network.linux import LinuxWires
 from runtime.network.wires import BridgeConfig
 from tests.fakes.network import memory_records
+from tests.waiting import PATIENCE
 
 TIMEOUT: Final = 5.0
 
@@ -75,18 +75,6 @@ def links() -> set[str]:
     return {name for _, name in socket.if_nameindex()}
 
 
-def descriptors() -> int:
-    """Return how many files this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until the kernel, which sends no event for this, makes `condition` true."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.01)
-
-
 def links_inside(netns: Path) -> set[str]:
     """Return the names of a pod's interfaces."""
     return in_thread(links, netns)
@@ -99,7 +87,7 @@ def tables() -> str:
 
 def run(*command: str) -> str:
     """Return what a program prints."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -7,6 +7,7 @@ import pytest
 
 from runtime.cgroups import Cgroups
 from store.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from tests.waiting import PATIENCE
 
 
 class Bench(Protocol):
@@ -26,7 +27,7 @@ class Bench(Protocol):
 
 def emptied(cgroups: Cgroups, directory: str) -> bool:
     """Wait until the killed are gone: the kernel tells of it in no file that v1 has, too."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while cgroups.pids(directory) and time.monotonic() < deadline:
         time.sleep(0.002)
     return not cgroups.pids(directory)

@@ -10,6 +10,7 @@ from runtime.spec import Resources
 from store import errors
 from tests import programs
 from tests.stage import Stage
+from tests.waiting import PATIENCE
 
 LIMIT = 1 << 20
 
@@ -82,7 +83,7 @@ class OciRuntimeContract:
         whole = await self.exec(stage, programs.FLOOD)
         assert len(whole.stdout) == programs.FLOOD_BYTES
         cut = await stage.runtime.exec(
-            self.handler(stage), "a", programs.FLOOD, timeout=10, limit=1000
+            self.handler(stage), "a", programs.FLOOD, timeout=PATIENCE, limit=1000
         )
         assert cut.stdout == whole.stdout[:1000]
         assert cut.exit_code == 0
@@ -118,7 +119,7 @@ class OciRuntimeContract:
     async def test_exec_needs_a_container(self, stage: Stage) -> None:
         with pytest.raises(errors.FailedPreconditionError, match="missing"):
             await stage.runtime.exec(
-                self.handler(stage), "missing", programs.SPEAK, timeout=5, limit=LIMIT
+                self.handler(stage), "missing", programs.SPEAK, timeout=PATIENCE, limit=LIMIT
             )
 
     async def test_update_changes_limits_of_what_runs(self, stage: Stage) -> None:
@@ -133,4 +134,6 @@ class OciRuntimeContract:
         await stage.runtime.start(self.handler(stage), "a")
 
     async def exec(self, stage: Stage, argv: tuple[str, ...]) -> ExecOutput:
-        return await stage.runtime.exec(self.handler(stage), "a", argv, timeout=10, limit=LIMIT)
+        return await stage.runtime.exec(
+            self.handler(stage), "a", argv, timeout=PATIENCE, limit=LIMIT
+        )

@@ -12,6 +12,7 @@ from runtime.spec import Resources
 from runtime.tasks import State, Task, TaskRequest, Tasks
 from store import errors
 from tests import programs
+from tests.waiting import PATIENCE
 
 Request = Callable[[str, tuple[str, ...]], TaskRequest]
 Restart = Callable[[], AbstractAsyncContextManager[Tasks]]
@@ -136,7 +137,7 @@ class TasksContract:
         await self.ready()  # until its exec, runc's own init dies of the signal
         before = time.monotonic()
         stopped = await tasks.stop("test", "a", signal.SIGTERM, 0.2)
-        assert 0.2 <= time.monotonic() - before < 3
+        assert 0.2 <= time.monotonic() - before < PATIENCE
         assert stopped.exit_code == 137
 
     async def test_without_grace_it_is_killed_at_once(
@@ -150,10 +151,10 @@ class TasksContract:
         await self.ready()
         before = time.monotonic()
         async with asyncio.TaskGroup() as group:
-            first = group.create_task(tasks.stop("test", "a", signal.SIGTERM, 60))
+            first = group.create_task(tasks.stop("test", "a", signal.SIGTERM, 1000))
             await asyncio.sleep(0.05)
             second = group.create_task(tasks.stop("test", "a", signal.SIGTERM, 0.1))
-        assert time.monotonic() - before < 5
+        assert time.monotonic() - before < PATIENCE
         assert first.result() == second.result()
 
     async def test_what_never_started_can_be_stopped(self, tasks: Tasks, request_: Request) -> None:
@@ -194,9 +195,9 @@ class TasksContract:
     async def test_exec_needs_a_running_task(self, tasks: Tasks, request_: Request) -> None:
         await tasks.create(request_("a", programs.FOREVER))
         with pytest.raises(errors.FailedPreconditionError, match="running"):
-            await tasks.exec_sync("test", "a", programs.SPEAK, timeout=5)
+            await tasks.exec_sync("test", "a", programs.SPEAK, timeout=PATIENCE)
         await tasks.start("test", "a")
-        output = await tasks.exec_sync("test", "a", programs.SPEAK, timeout=5)
+        output = await tasks.exec_sync("test", "a", programs.SPEAK, timeout=PATIENCE)
         assert (output.stdout, output.stderr, output.exit_code) == (b"out\n", b"err\n", 0)
         with pytest.raises(errors.DeadlineExceededError):
             await tasks.exec_sync("test", "a", programs.HANG, timeout=0.1)
@@ -225,7 +226,7 @@ class TasksContract:
             before = await self.running(tasks, request_, programs.FOREVER)
         async with service() as tasks:
             assert tasks.get("test", "a") == before
-            output = await tasks.exec_sync("test", "a", programs.SPEAK, timeout=5)
+            output = await tasks.exec_sync("test", "a", programs.SPEAK, timeout=PATIENCE)
             assert output.stdout == b"out\n"
             assert (await tasks.stop("test", "a", signal.SIGTERM, 0)).exit_code == 137
             await tasks.delete("test", "a")

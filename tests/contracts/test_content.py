@@ -8,17 +8,17 @@ from store.content.local import LocalContent
 from store.content.memory import MemoryContent
 from store.database import Database
 from tests.contracts.content import ContentContract
-from tests.listing import listing
+from tests.listing import descriptors
 
 
 class TestMemoryContent(ContentContract):
     @pytest.fixture
     def content(self) -> Iterator[ContentStore]:
-        before = listing(Path("/proc/self/fd"))
+        before = descriptors()
         content = MemoryContent()
         yield content
         content.close()
-        assert len(listing(Path("/proc/self/fd"))) <= len(before)
+        assert descriptors() <= before
 
 
 class TestLocalContent(ContentContract):

@@ -57,7 +57,8 @@ async def ask(clients: Clients, method: MethodDescriptor, data: bytes) -> Status
 
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.binary(max_size=200))
 async def test_no_bytes_are_a_surprise(method: MethodDescriptor, data: bytes) -> None:

@@ -16,6 +16,7 @@ from store.images import Credentials, manifest
 from store.images.store import Images
 from tests.fakes.registry import FakeRegistry, fixed, once, serving
 from tests.pulling import NAMESPACE, Built, Node
+from tests.waiting import PATIENCE, until
 
 MEGABYTE = 1 << 20
 ALICE = Credentials(username="alice", password="wonderland")
@@ -170,9 +171,8 @@ async def test_others_are_served_while_a_registry_drips(
     server.on(sha256(slow.blobs[0]), drip)
     async with asyncio.TaskGroup() as group:
         hanging = group.create_task(images.pull(NAMESPACE, f"{server.host}/slow:v1"))
-        async with asyncio.timeout(5):
-            while not server.asked(sha256(slow.blobs[0])):  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0.001)
+        await until(lambda: server.asked(sha256(slow.blobs[0])))
+        async with asyncio.timeout(PATIENCE):
             image = await images.pull(NAMESPACE, f"{server.host}/app:v1")
         assert images.list(NAMESPACE) == [image]
         hanging.cancel()

@@ -11,6 +11,7 @@ from store.errors import ResourceExhaustedError
 from store.images.store import Images
 from tests.fakes.registry import FakeRegistry, serving
 from tests.pulling import NAMESPACE, Built, Node
+from tests.waiting import until
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,9 +86,7 @@ async def check(server: FakeRegistry, node: FaultyNode, images: Images) -> None:
     """Fail if the broken pull has left anything that shows, or stands in the way."""
     name = f"{server.host}/app:v1"
     assert len(list(node.records.walk())) == 2 * len(images.list(NAMESPACE))
-    async with asyncio.timeout(5):
-        while node.protection.held:  # noqa: ASYNC110 - a cancelled pull clears up by itself
-            await asyncio.sleep(0.001)
+    await until(lambda: not node.protection.held)  # a cancelled pull clears up by itself
     await node.check_nothing_half_made()
     image = await images.pull(NAMESPACE, name)
     assert images.find(NAMESPACE, name) == image

@@ -6,6 +6,7 @@ import pytest
 from cri.background import Every, forever
 from runtime.operations import Operations
 from store.errors import UnavailableError
+from tests.waiting import PATIENCE
 
 
 class Work:
@@ -26,7 +27,7 @@ class Work:
             raise self.failures.pop(0)
 
     async def times(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while self.done < count:
                 self.again.clear()
                 await self.again.wait()

@@ -13,6 +13,7 @@ from cri.config.load import Layer, Loaded, build
 from cri.control import Control
 from runtime import blocking
 from runtime.operations import Operations
+from tests.waiting import PATIENCE
 
 
 def loaded(tables: Mapping[str, object]) -> Loaded:
@@ -121,7 +122,7 @@ def test_calls_that_nobody_waits_for_are_told(
 
 async def heard(number: signal.Signals, condition: Callable[[], bool]) -> None:
     os.kill(os.getpid(), number)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - a signal sets no event of ours
             await asyncio.sleep(0)
 
@@ -133,7 +134,7 @@ async def test_signals_do_what_they_are_for(node: Node, caplog: pytest.LogCaptur
         await heard(signal.SIGUSR1, lambda: "operations in flight: 0" in caplog.messages)
         assert repr(node.control) == "<Control: goes on>"
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await node.control.ended()
         assert repr(node.control) == "<Control: ends>"
     assert signal.getsignal(signal.SIGHUP) == before
@@ -143,7 +144,7 @@ async def test_signals_do_what_they_are_for(node: Node, caplog: pytest.LogCaptur
 async def test_either_signal_ends_the_daemon(node: Node, number: signal.Signals) -> None:
     with node.control.signals():
         os.kill(os.getpid(), number)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await node.control.ended()
 
 

@@ -153,10 +153,10 @@ async def test_a_passed_deadline_tells_client_and_log_where_it_was(
     served: Served, lines: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await served.act("hang", deadline=0.2)
+        await served.act("hang", deadline=1)
     assert raised.value.code() is StatusCode.DEADLINE_EXCEEDED
     told = str(raised.value.details())
-    assert told.startswith("cannot finish Act in time: stage work for 0.")
+    assert told.startswith("cannot finish Act in time: stage work for ")
     assert told.endswith(": hang")
     await served.service.undone.wait()
     await served.counted.ended.wait()

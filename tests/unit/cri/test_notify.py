@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cri.notify import notify, reloading, watchdog, watchdog_seconds
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -87,7 +88,7 @@ async def test_the_watchdog_hears_twice_in_its_time(
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
     loop = asyncio.get_running_loop()
     ear.settimeout(0)
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         task = group.create_task(watchdog())
         began = loop.time()
         for _ in range(4):
@@ -98,5 +99,5 @@ async def test_the_watchdog_hears_twice_in_its_time(
 
 async def test_without_a_watchdog_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await watchdog()

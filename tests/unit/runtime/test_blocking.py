@@ -5,6 +5,7 @@ import pytest
 
 from runtime import blocking
 from runtime.operations import Operations
+from tests.waiting import until
 
 
 async def test_the_result_and_the_error_come_back() -> None:
@@ -34,6 +35,4 @@ async def test_a_hung_call_is_listed_until_it_ends_and_blocks_nobody() -> None:
     assert blocking.stuck() == ("stat: /dead/a", "stat: /dead/b", "stat: /dead/c")
     assert await blocking.run("stat", "/alive", lambda: 1) == 1
     release.set()
-    async with asyncio.timeout(5):
-        while blocking.stuck():  # noqa: ASYNC110 - the thread tells nobody
-            await asyncio.sleep(0.001)
+    await until(lambda: not blocking.stuck())

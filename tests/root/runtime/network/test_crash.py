@@ -12,7 +12,8 @@ from runtime.kernel.namespaces import LinuxNamespaces
 from runtime.network import AttachRequest, PortMapping
 from store.database import Database
 from tests.root.runtime.network import daemon
-from tests.wired import links, tables, until
+from tests.waiting import until
+from tests.wired import links, tables
 
 pytestmark = pytest.mark.root
 

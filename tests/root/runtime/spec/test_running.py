@@ -34,6 +34,7 @@ from runtime.spec.devices import host_devices, scan
 from runtime.spec.host import gather
 from runtime.spec.resources import merge_resources, update_document
 from store.images import ImageConfig
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.root
 
@@ -97,7 +98,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
             [program, f"--root={state}", "run", f"--bundle={bundle}", spec.container_id],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr + done.stdout
@@ -315,7 +316,7 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(
     subprocess.run(
         [*command, "run", "--detach", f"--bundle={tmp_path}", spec.container_id],
         check=True,
-        timeout=20,
+        timeout=PATIENCE,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -328,7 +329,7 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(
             [*command, "update", "--resources", "-", spec.container_id],
             input=json.dumps(update_document(merged, base.host)).encode(),
             check=True,
-            timeout=20,
+            timeout=PATIENCE,
         )
         counters = cgroups.read(directory)
         assert counters.memory_limit == 128 << 20
@@ -339,5 +340,7 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(
         if base.host.cgroup_version == 1:
             assert counters.extra["cpu_shares"] == 512
     finally:
-        subprocess.run([*command, "delete", "--force", spec.container_id], check=True, timeout=20)
+        subprocess.run(
+            [*command, "delete", "--force", spec.container_id], check=True, timeout=PATIENCE
+        )
     assert list(Path("/sys/fs/cgroup").glob(f"**/ferry-spec-{os.getpid()}")) == []

@@ -18,7 +18,7 @@ from tests import programs
 from tests.bundles import Program
 from tests.nodes import ENV, make_stage
 from tests.stage import Stage
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.root
 
@@ -44,7 +44,9 @@ async def test_a_killed_daemon_leaves_nothing_lost_and_nothing_behind(
                 if task.state is State.CREATED:
                     assert (await tasks.start("test", task.id)).state is State.RUNNING
                 if tasks.get("test", task.id).state is State.RUNNING:
-                    output = await tasks.exec_sync("test", task.id, programs.SPEAK, timeout=5)
+                    output = await tasks.exec_sync(
+                        "test", task.id, programs.SPEAK, timeout=PATIENCE
+                    )
                     assert output.stdout == b"out\n"
                 await tasks.delete("test", task.id)
             assert tasks.walk() == []
@@ -83,7 +85,7 @@ async def check_alive(stage: Stage, tasks: TaskService, task: Task) -> None:
         return
     assert task.process is not None
     if not stage.processes.send(task.process, 0):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert (await tasks.wait("test", task.id)).exit_code == 137
 
 

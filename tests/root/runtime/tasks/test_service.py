@@ -10,6 +10,7 @@ from store import errors
 from tests.bundles import Program, shell
 from tests.nodes import make_stage
 from tests.stage import Stage
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.root
 
@@ -26,9 +27,11 @@ async def test_a_task_lives_from_create_to_delete(node: Stage) -> None:
         made = await tasks.create(node.task("a", Program(args=LOYAL)))
         assert made.state is State.CREATING
         assert (await tasks.start("test", "a")).state is State.RUNNING
-        output = await tasks.exec_sync("test", "a", shell("echo out; echo err >&2"), timeout=5)
+        output = await tasks.exec_sync(
+            "test", "a", shell("echo out; echo err >&2"), timeout=PATIENCE
+        )
         assert (output.stdout, output.stderr, output.exit_code) == (b"out\n", b"err\n", 0)
-        stopped = await tasks.stop("test", "a", signal.SIGTERM, 5)
+        stopped = await tasks.stop("test", "a", signal.SIGTERM, PATIENCE)
         assert (stopped.state, stopped.exit_code) == (State.STOPPED, 3)
         await tasks.delete("test", "a")
         assert tasks.find("test", "a") is None

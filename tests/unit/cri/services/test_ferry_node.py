@@ -13,6 +13,7 @@ from store.images import Credentials, Progress, Report, UnpackedImage
 from tests.fakes.images import FakeImages
 from tests.fakes.images import image as some_image
 from tests.serving import Clients, Parts, serving
+from tests.waiting import PATIENCE
 
 NAME = "example.org/a:1"
 ID = str(some_image(1, NAME).id)
@@ -129,7 +130,7 @@ async def test_who_goes_away_no_longer_pulls(tmp_path: Path) -> None:
         call = clients.node.Pull(pb.PullRequest(reference=NAME))
         assert (await anext(aiter(call))).stage == "resolve"
         call.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await images.cancelled.wait()
 
 

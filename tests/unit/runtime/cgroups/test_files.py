@@ -8,6 +8,7 @@ import pytest
 
 from runtime.cgroups import files
 from store.errors import Error
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_killing_goes_on_while_new_ones_appear(child: subprocess.Popen[bytes]) -
     other = subprocess.Popen(["sleep", "1000"])
     readings = iter([[child.pid]] * 2 + [[child.pid, other.pid]] * 3 + [[]] * 4)
     files.kill_all(lambda: next(readings), lambda _: None, "/x")
-    assert (child.wait(timeout=5), other.wait(timeout=5)) == (-9, -9)
+    assert (child.wait(timeout=PATIENCE), other.wait(timeout=PATIENCE)) == (-9, -9)
 
 
 def test_the_freezer_helps_when_rounds_do_not_converge_and_thaws() -> None:

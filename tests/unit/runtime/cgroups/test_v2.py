@@ -7,6 +7,7 @@ import pytest
 
 from runtime.cgroups.v2 import CgroupsV2
 from store.errors import NotFoundError
+from tests.waiting import PATIENCE
 
 _FILES = {
     "memory.current": "1000\n",
@@ -113,4 +114,4 @@ def test_kill_on_older_kernels_signals_each(cgroups: CgroupsV2, top: Path) -> No
     process = subprocess.Popen(["sleep", "1000"])
     (top / "cgroup.procs").write_text(f"{process.pid}\n")
     cgroups.kill("/kubepods.slice/c.scope")
-    assert process.wait(timeout=5) == -9
+    assert process.wait(timeout=PATIENCE) == -9

@@ -24,6 +24,7 @@ from store.errors import (
     UnimplementedError,
 )
 from tests.podnode import IMAGE, NAMESPACE, Daemon, Ground, daemon
+from tests.waiting import until
 
 OWN_PID = Security(namespaces=NamespaceModes(pid=NamespaceMode.CONTAINER))
 POD = SandboxConfig(
@@ -198,9 +199,7 @@ async def test_a_pod_whose_holder_dies_is_not_ready(ground: Ground) -> None:
         await one.containers.create(NAMESPACE, pod, replace(CONTAINER, security=Security()))
         await one.tasks.kill(NAMESPACE, pod, 9)
         await one.tasks.wait(NAMESPACE, pod)
-        async with asyncio.timeout(5):
-            while one.pods.get(NAMESPACE, pod).state is SandboxState.READY:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        await until(lambda: one.pods.get(NAMESPACE, pod).state is not SandboxState.READY)
         assert "holder" in one.pods.get(NAMESPACE, pod).reason
         await one.pods.remove(NAMESPACE, pod)
         watch.cancel()

@@ -37,7 +37,10 @@ def descriptor_of() -> Iterator[int]:
     os.close(made)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=50,
+)
 @given(pieces=st.lists(st.binary(max_size=200_000), max_size=6), resumed=st.binary(max_size=100))
 async def test_chunking_and_resuming_do_not_matter(
     descriptor_of: int, pieces: list[bytes], resumed: bytes

@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from store.images import Credentials, Progress, manifest
 from store.images.store import Images
 from tests.fakes.registry import FakeRegistry, Handler, fixed, once, serving
 from tests.pulling import GZIP, NAMESPACE, Built, Node, describe, tar
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -323,13 +324,6 @@ def held(release: asyncio.Event, then: Handler) -> Handler:
     return answer
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Give other tasks their turn until `condition` holds."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.001)
-
-
 async def test_callers_share_a_pull(server: FakeRegistry, images: Images) -> None:
     Built().push(server, "app", "v1")
     release = asyncio.Event()
@@ -377,7 +371,7 @@ async def test_as_many_layers_are_fetched_at_once_as_configured(
         return answer
 
     server.on("blobs/", gather)
-    async with node.images(downloads=width) as images, asyncio.timeout(10):
+    async with node.images(downloads=width) as images, asyncio.timeout(PATIENCE):
         await images.pull(NAMESPACE, f"{server.host}/app:v1")
     assert peak == width
 

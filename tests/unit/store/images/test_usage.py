@@ -10,6 +10,7 @@ from store.errors import NotFoundError
 from store.images.usage import FRESH, UsageMeter
 from store.snapshots import Snapshotter, Usage
 from store.snapshots.overlay import OverlaySnapshotter
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ async def used(meter: UsageMeter) -> int:
 
 
 async def settle(meter: UsageMeter, expected: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while await used(meter) != expected:  # noqa: ASYNC110 - it is measured behind our back
             await asyncio.sleep(0.001)
 
