@@ -196,6 +196,8 @@ def layered_images(system: Layer) -> Iterator[Image]:
             references=[f"{LAYERED}:{tag}"],
             layers=[system, *layers],
             docker=tag == "docker",
+            # skopeo marks zstd in an index, and then it is no longer the one that was to be sent.
+            indexed=tag != "zstd",
         )
 
 

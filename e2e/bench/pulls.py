@@ -55,7 +55,8 @@ def images() -> Iterator[Image]:
     """Make the images: one layer of many files in two packings, and many layers."""
     many = files_tree(20_000, 16_000, 1).tar()
     for reference, compression in ((FILES_GZIP, "gzip"), (FILES_ZSTD, "zstd")):
-        yield Image(references=[reference], layers=[Layer.of_tar(many, compression)])
+        layer = Layer.of_tar(many, compression)
+        yield Image(references=[reference], layers=[layer], indexed=False)
     layers = [Layer.of(files_tree(40, 500_000, seed)) for seed in range(2, 10)]
     yield Image(references=[LAYERS_GZIP], layers=layers)
 
