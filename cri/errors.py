@@ -46,6 +46,12 @@ def status_code(error: BaseException) -> StatusCode:
     return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
 
 
+def error_class(code: StatusCode) -> type[Error]:
+    """Return which of our errors a code stands for, on the client's side."""
+    found = (kind for kind, its in _CODES.items() if its is code and issubclass(kind, Error))
+    return next(found, Error)
+
+
 def details(error: BaseException) -> str:
     """Return what a client is told: our own text, or what kind of a surprise it was."""
     if isinstance(error, Error):

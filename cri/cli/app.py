@@ -1,12 +1,12 @@
 """The `ferry` command: its groups, put together."""
 
 import sys
+from typing import Annotated
 
-import grpc
 import typer
 
-from cri.cli import containers, images, node, pods
-from cri.cli.client import explain
+from cri.cli import containers, images, node, pods, run
+from cri.version import VERSION
 from store.errors import Error
 
 app = typer.Typer(
@@ -16,20 +16,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (images, pods, containers, node):
+for group in (images, run, pods, containers, node):
     group.register(app)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it like this
+    if wanted:
+        sys.stdout.write(f"ferry {VERSION}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say and end.")
+    ] = False,
+) -> None:
+    del version
 
 
 def main() -> None:
     """Run `ferry` with the arguments of this process."""
     try:
         app()
-    except grpc.RpcError as error:
-        _fail(explain(error))
     except (Error, OSError) as error:
-        _fail(str(error))
-
-
-def _fail(text: str) -> None:
-    sys.stderr.write(f"ferry: {text}\n")
-    sys.exit(1)
+        sys.stderr.write(f"ferry: {error}\n")
+        sys.exit(1)

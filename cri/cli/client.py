@@ -1,59 +1,45 @@
-"""The daemon as commands see it: stubs over its socket, and errors in words."""
+"""The way to the daemon: connecting to its socket, and saying why it cannot be reached."""
 
 import asyncio
+import contextlib
 import functools
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Annotated, Final, ParamSpec
+from typing import TYPE_CHECKING, Final, ParamSpec
 
-import grpc
-import grpc.aio
 import typer
 
-from cri.api.ferry.v1 import node_pb2_grpc
-from cri.api.runtime.v1 import api_pb2_grpc
+from cri.cli.options import ADDRESS_VARIABLE, DEFAULT_ADDRESS
+from store.errors import Error, UnavailableError
+
+if TYPE_CHECKING:
+    from cri.cli.daemon import Daemon
 
 P = ParamSpec("P")
 
-ADDRESS_VARIABLE: Final = "FERRY_ADDRESS"
-DEFAULT_ADDRESS: Final = "/run/ferry/ferry.sock"
-_MESSAGE_LIMIT: Final = 64 << 20
-
-Address = Annotated[
-    str,
-    typer.Option(
-        "--address", "-a", envvar=ADDRESS_VARIABLE, help="The daemon's socket.", show_default=True
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+_INTERRUPTED: Final = 130
+_REASONS: Final = {
+    FileNotFoundError: "nothing is there",
+    ConnectionRefusedError: "nobody listens there",
+    PermissionError: "permission denied: run ferry as root or as a member of the socket's group",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The daemon's services."""
+@contextlib.asynccontextmanager
+async def connect(address: str = DEFAULT_ADDRESS) -> AsyncIterator["Daemon"]:
+    """Talk to the daemon that listens at `address` for the block.
 
-    runtime: api_pb2_grpc.RuntimeServiceStub
-    images: api_pb2_grpc.ImageServiceStub
-    node: node_pb2_grpc.NodeStub
+    Raises:
+        UnavailableError: none does; says why, and where one may be.
+    """
+    path = plain_path(address)
+    if why := obstacle(path):
+        raise unreachable(path, why)
+    from cri.cli.daemon import opened  # noqa: PLC0415 - takes longer than all the rest
 
-
-@asynccontextmanager
-async def connect(address: str) -> AsyncIterator[Client]:
-    """Connect to the daemon for the block."""
-    target = address if address.startswith("unix:") else f"unix:{_absolute(address)}"
-    options = (("grpc.max_receive_message_length", _MESSAGE_LIMIT),)
-    async with grpc.aio.insecure_channel(target, options=options) as channel:
-        yield Client(
-            api_pb2_grpc.RuntimeServiceStub(channel),
-            api_pb2_grpc.ImageServiceStub(channel),
-            node_pb2_grpc.NodeStub(channel),
-        )
-
-
-def _absolute(address: str) -> str:
-    return os.path.join(os.getcwd(), address)  # noqa: PTH109, PTH118 - gRPC wants text
+    async with opened(path) as daemon:
+        yield daemon
 
 
 def command(body: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
@@ -61,20 +47,48 @@ def command(body: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]
 
     @functools.wraps(body)
     def plain(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(body(*args, **kwargs))
+        try:
+            asyncio.run(body(*args, **kwargs))
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
 
     return plain
 
 
-def explain(error: grpc.RpcError) -> str:
-    """Return what went wrong and what to do next."""
-    if not isinstance(error, grpc.aio.AioRpcError):
-        return str(error)
-    text = error.details() or error.code().name
-    if error.code() is grpc.StatusCode.UNAVAILABLE and "onnect" in text:
-        return (
-            f"cannot reach the daemon: {text}\n"
-            f"Is ferryd running (systemctl status ferryd)? Another socket: --address or "
-            f"{ADDRESS_VARIABLE}."
-        )
-    return text
+def plain_path(address: str) -> str:
+    """Return the path in an address, with or without `unix://`, independent of where we are."""
+    path = address.removeprefix("unix://").removeprefix("unix:")
+    return os.path.abspath(path)  # noqa: PTH100 - gRPC and connect(2) want text
+
+
+def obstacle(path: str) -> str:
+    """Say why nobody can be talked to at a socket; "" if somebody listens. Does not block."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return ""  # somebody does, and is busy
+        except OSError as error:
+            return _REASONS.get(type(error)) or str(error.strerror or error)
+    return ""
+
+
+def unreachable(path: str, why: str) -> Error:
+    """Return the error for a daemon that is not there, with what to do next."""
+    elsewhere = _configured()
+    hint = f"; its configuration says {elsewhere}" if elsewhere not in {"", path} else ""
+    return UnavailableError(
+        f"cannot reach the daemon at {path}: {why}\n"
+        f"Does ferryd run (systemctl status ferryd)? Another socket{hint}: --address SOCKET or"
+        f" {ADDRESS_VARIABLE}."
+    )
+
+
+def _configured() -> str:
+    """Return the socket that this node's configuration names; "" if it cannot be read."""
+    from cri.config.load import load  # noqa: PLC0415 - only when something is wrong
+
+    try:
+        return str(load().config.daemon.socket)
+    except (Error, OSError):
+        return ""

@@ -1,25 +1,28 @@
 """`ferry pull`, `images` and `rmi`."""
 
+import getpass
 import sys
-from collections.abc import AsyncIterable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TransferSpeedColumn,
-)
 
-from cri.api.ferry.v1 import node_pb2
-from cri.api.runtime.v1 import api_pb2
-from cri.cli.client import DEFAULT_ADDRESS, Address, Json, command, connect
+from cri.cli.client import command, connect
+from cri.cli.complete import images as complete_images
+from cri.cli.options import DEFAULT_ADDRESS, Address, Json
 from cri.cli.output import print_json, print_messages, print_table, short, size
+from cri.cli.progress import Rows
+from store.errors import Error, NotFoundError
 
-_VERBS = {"resolve": "resolving", "download": "fetching", "unpack": "unpacking", "publish": "done"}
+if TYPE_CHECKING:
+    from cri.cli.bars import Bars
+    from cri.cli.daemon import Daemon
+
+ImageName = Annotated[
+    str, typer.Argument(help="Name, name@digest or id.", autocompletion=complete_images)
+]
+ImageNames = Annotated[
+    list[str], typer.Argument(help="Names or ids.", autocompletion=complete_images)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,80 +33,81 @@ def register(app: typer.Typer) -> None:
 
 
 async def pull(
-    image: str,
-    user: Annotated[str, typer.Option(help="USER:PASSWORD for the registry.")] = "",
+    image: ImageName,
+    user: Annotated[
+        str, typer.Option(help="NAME or NAME:PASSWORD for the registry; asks for what is missing.")
+    ] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No bars.")] = False,
     address: Address = DEFAULT_ADDRESS,
-    json: Json = False,  # noqa: FBT002 - a flag
+    json: Json = False,
 ) -> None:
-    """Fetch an image, with a bar for each layer."""
-    name, _, password = user.partition(":")
-    request = node_pb2.PullRequest(reference=image, username=name, password=password)
-    async with connect(address) as client:
-        id_ = await _watch(client.node.Pull(request), quiet=json or not sys.stdout.isatty())
+    """Fetch an image, with a bar for each layer; prints the image's id."""
+    async with connect(address) as daemon:
+        id_ = await fetch(daemon, image, credentials(user), bars=not quiet)
     if json:
         print_json({"image": image, "id": id_})
     else:
-        print(id_)  # noqa: T201 - the command's result
+        sys.stdout.write(f"{id_}\n")
 
 
-async def _watch(stream: AsyncIterable[node_pb2.PullProgress], *, quiet: bool) -> str:
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        disable=quiet,
-    )
-    rows: dict[str, TaskID] = {}
-    id_ = ""
-    with bars:
-        async for progress in stream:
-            if progress.image_id:
-                id_ = progress.image_id
-                continue
-            if progress.item not in rows:
-                rows[progress.item] = bars.add_task(progress.item, total=None)
-            verb = _VERBS.get(progress.stage, progress.stage)
-            bars.update(
-                rows[progress.item],
-                description=f"{verb:9} {_item(progress.item)}",
-                completed=progress.done,
-                total=progress.total or None,
-            )
+def credentials(user: str) -> tuple[str, str]:
+    """Return name and password, asking for the password where it is missing.
+
+    Without a terminal it is the first line of standard input, so that no password need be written
+    where other users of the node see it.
+    """
+    name, colon, password = user.partition(":")
+    if not name or colon:
+        return name, password
+    if sys.stdin.isatty():
+        return name, getpass.getpass(f"Password of {name}: ")
+    return name, sys.stdin.readline().rstrip("\n")
+
+
+async def fetch(
+    daemon: "Daemon", image: str, login: tuple[str, str] = ("", ""), *, bars: bool = True
+) -> str:
+    """Pull an image, with bars if there is a terminal to show them on; return its id."""
+    if not bars or not sys.stderr.isatty():
+        return await _watch(daemon, image, login, None)
+    from cri.cli.bars import Bars  # noqa: PLC0415 - slow to import, and seldom needed
+
+    with Bars() as shown:
+        return await _watch(daemon, image, login, shown)
+
+
+async def _watch(daemon: "Daemon", image: str, login: tuple[str, str], bars: "Bars | None") -> str:
+    rows, id_ = Rows(), ""
+    async for progress in daemon.pull(image, *login):
+        id_ = progress.image_id or id_
+        if bars is not None and not progress.image_id:
+            bars.show(rows.heard(progress.stage, progress.item, progress.done, progress.total))
+    if not id_:
+        raise Error(f"cannot pull {image}: the daemon ended the pull without a result")
     return id_
 
 
-def _item(item: str) -> str:
-    return short(item) if item.startswith("sha256:") else item
-
-
-async def images(
-    address: Address = DEFAULT_ADDRESS,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
+async def images(address: Address = DEFAULT_ADDRESS, json: Json = False) -> None:
     """List images."""
-    async with connect(address) as client:
-        found = (await client.images.ListImages(api_pb2.ListImagesRequest())).images
+    async with connect(address) as daemon:
+        found = await daemon.images()
     if json:
         print_messages(found)
         return
-    rows = []
-    for image in found:
-        for name in image.repo_tags or image.repo_digests or ["<none>"]:
-            pinned = "pinned" if image.pinned else ""
-            rows.append((name, short(image.id), size(image.size), pinned))
+    rows = [
+        (name, short(image.id), size(image.size), "pinned" if image.pinned else "")
+        for image in found
+        for name in image.repo_tags or image.repo_digests or ["<none>"]
+    ]
     print_table(("NAME", "ID", "SIZE", ""), sorted(rows))
 
 
-async def rmi(
-    image: list[str],
-    address: Address = DEFAULT_ADDRESS,
-    json: Json = False,  # noqa: FBT002 - a flag
-) -> None:
-    """Remove images, with all their names."""
-    async with connect(address) as client:
+async def rmi(image: ImageNames, address: Address = DEFAULT_ADDRESS, json: Json = False) -> None:
+    """Remove images, each with all of its names."""
+    async with connect(address) as daemon:
         for reference in image:
-            spec = api_pb2.ImageSpec(image=reference)
-            await client.images.RemoveImage(api_pb2.RemoveImageRequest(image=spec))
+            if await daemon.image(reference) is None:
+                raise NotFoundError(f"cannot find image {reference!r}: `ferry images` lists them")
+            await daemon.remove_image(reference)
     if json:
         print_json({"removed": image})

@@ -1,99 +1,80 @@
-"""Reading a container's log file: the CRI format of Kubernetes, as conmon writes it."""
+"""Printing a container's log, now and as it grows."""
 
 import asyncio
+import json
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-import grpc
+from cri.cli.logfile import Entry, Reader
+from store.errors import FailedPreconditionError, NotFoundError
 
-from cri.api.runtime.v1 import api_pb2
-from cri.cli.client import Client
-from store.errors import FailedPreconditionError
+if TYPE_CHECKING:
+    from cri.cli.daemon import Daemon
 
-_POLL = 0.1
+Write = Callable[[Entry], None]
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One entry; `partial` ones are continued by the next of the same stream."""
-
-    stamp: str
-    stream: str
-    partial: bool
-    text: bytes
+# CRI has no event for "a line was written".
+_POLL: Final = 0.1
+_EXITED: Final = 2  # CONTAINER_EXITED
 
 
-def parse(raw: bytes) -> Line | None:
-    """Return the entry of one line without its newline, or None if it is not one."""
-    fields = raw.split(b" ", 3)
-    if len(fields) < 3:
-        return None
-    stamp, stream, tag = (field.decode(errors="replace") for field in fields[:3])
-    text = fields[3] if len(fields) > 3 else b""
-    return Line(stamp, stream, tag.split(":")[0] == "P", text)
+def writer(*, timestamps: bool = False, as_json: bool = False) -> Write:
+    """Return what prints an entry: to the stream it came from, or as one JSON object a line."""
+
+    def plain(entry: Entry) -> None:
+        out = sys.stderr if entry.stream == "stderr" else sys.stdout
+        stamp = f"{entry.stamp} ".encode() if timestamps else b""
+        out.flush()
+        out.buffer.write(stamp + entry.text + (b"" if entry.partial else b"\n"))
+        out.buffer.flush()
+
+    def document(entry: Entry) -> None:
+        found = {
+            "time": entry.stamp,
+            "stream": entry.stream,
+            "partial": entry.partial,
+            "text": entry.text.decode(errors="replace"),
+        }
+        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    return document if as_json else plain
 
 
-def write(line: Line, *, timestamps: bool = False) -> None:
-    """Print an entry to the stream it came from."""
-    out = sys.stderr if line.stream == "stderr" else sys.stdout
-    stamp = f"{line.stamp} ".encode() if timestamps else b""
-    out.buffer.write(stamp + line.text + (b"" if line.partial else b"\n"))
-    out.flush()
-
-
-def tail(path: Path, count: int | None) -> list[bytes]:
-    """Return the last `count` raw lines of a file, or all."""
-    lines = path.read_bytes().split(b"\n")[:-1]
-    return lines if count is None else lines[len(lines) - min(count, len(lines)) :]
-
-
-def grown(path: Path, offset: int) -> Iterator[bytes]:
-    """Yield the complete lines after `offset`; each with its newline."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            if line.endswith(b"\n"):
-                yield line
-
-
-async def status(client: Client, container: str) -> api_pb2.ContainerStatus:
-    """Return a container's status."""
-    request = api_pb2.ContainerStatusRequest(container_id=container)
-    return (await client.runtime.ContainerStatus(request)).status
-
-
-async def log_path(client: Client, container: str) -> Path:
+async def log_of(daemon: "Daemon", container: str) -> Path:
     """Return where a container's log lies.
 
     Raises:
         FailedPreconditionError: it has none.
     """
-    path = (await status(client, container)).log_path
+    path = (await daemon.container(container)).log_path
     if not path:
-        raise FailedPreconditionError(f"cannot read the log of {container}: it has none")
+        raise FailedPreconditionError(
+            f"cannot read the log of {container}: it was made without one (no log_path)"
+        )
     return Path(path)
 
 
-async def follow(
-    client: Client, container: str, *, offset: int = 0, timestamps: bool = False
-) -> int:
-    """Print entries as they come until the container has ended; return its exit code."""
-    path = await log_path(client, container)
+def show(reader: Reader, write: Write) -> None:
+    """Print what a log has and was not printed yet."""
+    for entry in reader.entries():
+        write(entry)
+
+
+async def follow(daemon: "Daemon", container: str, reader: Reader, write: Write) -> int | None:
+    """Print a log as it grows until the container has ended; return its exit code.
+
+    A daemon that is restarted meanwhile is waited for. None if the container was removed.
+    """
     while True:
         try:
-            now = await status(client, container)
-        except grpc.RpcError:
-            return 1
-        if path.exists():
-            if path.stat().st_size < offset:
-                offset = 0  # rotated
-            for raw in grown(path, offset):
-                offset += len(raw)
-                line = parse(raw[:-1])
-                if line is not None:
-                    write(line, timestamps=timestamps)
-        if now.state == api_pb2.CONTAINER_EXITED:
-            return now.exit_code
+            status = await daemon.container(container)
+        except NotFoundError:
+            show(reader, write)
+            return None
+        show(reader, write)
+        if status.state == _EXITED:
+            return status.exit_code
         await asyncio.sleep(_POLL)

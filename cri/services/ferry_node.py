@@ -100,16 +100,16 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
 
 class News:
-    """The newest progress of each item since the last look, and in the end the outcome."""
+    """The newest of each item's stages since the last look, and in the end the outcome."""
 
     def __init__(self) -> None:
         self.outcome: asyncio.Future[UnpackedImage] = asyncio.get_running_loop().create_future()
         self.wake = asyncio.Event()
-        self._fresh: dict[str, Progress] = {}
+        self._fresh: dict[tuple[str, str], Progress] = {}
 
     def put(self, progress: Progress) -> None:
         """Take news of an item, instead of older ones that nobody has taken."""
-        self._fresh[progress.item] = progress
+        self._fresh[progress.stage, progress.item] = progress
         self.wake.set()
 
     def take(self) -> list[Progress]:

@@ -117,7 +117,7 @@ class FakeContainers:
             image_id=config.image.image,
             image_ref=f"example.org/image@{config.image.image}",
             image_name="example.org/image:latest",
-            log_path=f"{sandbox.config.log_directory}/{config.log_path}",
+            log_path=config.log_path and f"{sandbox.config.log_directory}/{config.log_path}",
             stop_signal=config.stop_signal or "SIGTERM",
             user=ProcessUser(),
             resources=config.resources,
