@@ -64,7 +64,6 @@ from runtime.pods.recovery import Recovery
 from runtime.pods.sandboxes import SandboxService
 from runtime.pods.tables import SandboxTable
 from runtime.spec import HostFacts, Json, Rlimit
-from runtime.spec import host as hosts
 from runtime.spec.resources import update_document
 from runtime.tasks import Task
 from runtime.tasks.keeper import Parts
@@ -178,15 +177,11 @@ async def _base(config: Config, layout: Layout, operations: Operations) -> _Base
     for finding in nodes.findings(equipment):
         _log.info("%s", finding.line())
     equipment.require()
-    default = equipment.handlers.get("")
     return _Base(
         config=config,
         layout=layout,
         equipment=equipment,
-        host=hosts.gather(
-            equipment.cgroups,
-            recursive_readonly=default is not None and default.features.recursive_readonly,
-        ),
+        host=equipment.host,
         operations=operations,
         metrics=Metrics(operations),
         rlimits=(_raise_descriptor_limit(),),

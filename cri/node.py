@@ -1,6 +1,7 @@
 """What this node has, looked at once at start: programs, handlers, cgroups, kernel, boot id."""
 
 import logging
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,14 @@ from runtime.cgroups.detect import CgroupLayout
 from runtime.doctor import Finding, Grade
 from runtime.oci import Handler
 from runtime.oci import features as probing
+from runtime.spec import HostFacts
+from runtime.spec import host as hosts
 from runtime.tools import Tool
 from store.errors import Error, FailedPreconditionError
 
 _PREFERRED: Final = ("crun", "runc")
 _AUTO: Final = "auto"
+_FILESYSTEMS: Final = Path("/proc/filesystems")
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +34,7 @@ class Equipment:
     handlers: Mapping[str, Handler]
     cgroups: CgroupLayout
     driver: Driver
+    host: HostFacts
     boot_id: str
     findings: tuple[Finding, ...]
     environment: Mapping[str, str]
@@ -96,6 +101,10 @@ async def equipment(config: Config) -> Equipment:
         handlers=handlers,
         cgroups=layout,
         driver=driver,
+        host=hosts.gather(
+            layout,
+            recursive_readonly=default is not None and default.features.recursive_readonly,
+        ),
         boot_id=boot_id(),
         findings=tuple(findings),
         environment=environment(config),
@@ -148,15 +157,12 @@ def _driver(wanted: CgroupDriver, layout: CgroupLayout) -> Driver:
 
 
 def findings(found: Equipment) -> list[Finding]:
-    """Return what is to be said of this node's programs, handlers and cgroups."""
-    cgroups = Finding(
-        subject="cgroups",
-        grade=Grade.OK,
-        text=f"{found.cgroups.layout.value}, driver {found.driver.value}",
-    )
+    """Return what is to be said of this node: what it has, and what it cannot do."""
     return [
         *(doctor.of_tool(tool) for tool in found.tools.values()),
         *doctor.of_handlers(found.handlers),
         *found.findings,
-        cgroups,
+        doctor.of_kernel(platform.release(), _FILESYSTEMS.read_text()),
+        *doctor.of_cgroups(found.cgroups, found.driver),
+        *doctor.of_host(found.host, found.handlers.get("")),
     ]

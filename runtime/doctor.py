@@ -1,12 +1,21 @@
 """What this node can and cannot do: findings with the reason and the cure for each "no"."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from runtime.cgroups import Driver
+from runtime.cgroups.detect import CgroupLayout, Layout
 from runtime.network import NetworkStatus
 from runtime.oci import Handler
+from runtime.spec import HostFacts
+from runtime.spec.capabilities import KNOWN
 from runtime.tools import Tool
+
+# Without these, limits that Kubernetes sets on every pod do nothing.
+_LIMITS: Final = ("cpu", "cpuset", "memory", "pids")
+_LOWEST_SCORE: Final = -1000
 
 
 class Grade(enum.StrEnum):
@@ -67,6 +76,62 @@ def _no_default(handlers: Mapping[str, Handler]) -> Finding:
         text=f"the configured default cannot be used here, only {', '.join(sorted(handlers))}",
         mend='set runtimes.default to "auto"',
     )
+
+
+def of_kernel(release: str, filesystems: str) -> Finding:
+    """Judge the kernel by its release and the text of /proc/filesystems."""
+    if "overlay" in filesystems.split():
+        return Finding(subject="kernel", grade=Grade.OK, text=f"{release}, with overlayfs")
+    return Finding(
+        subject="kernel",
+        grade=Grade.BROKEN,
+        text=f"{release} has no overlayfs",
+        mend="load it: `modprobe overlay`, and at every boot: /etc/modules-load.d/ferry.conf",
+    )
+
+
+def of_cgroups(found: CgroupLayout, driver: Driver) -> Iterator[Finding]:
+    """Judge the control groups, and each limit that they lack."""
+    text = f"{found.layout.value}, driver {driver.value}"
+    yield Finding(subject="cgroups", grade=Grade.OK, text=text)
+    v2 = found.layout is Layout.V2
+    for name in sorted(set(_LIMITS) - found.controllers):
+        yield Finding(
+            subject=f"cgroup {name}",
+            grade=Grade.LIMITED,
+            text="this limit does nothing here",
+            mend=f"give it to {found.root}/cgroup.subtree_control"
+            if v2
+            else f"mount it: `mkdir {found.root}/{name} && mount -t cgroup -o {name} {name}"
+            f" {found.root}/{name}`",
+        )
+
+
+def of_host(facts: HostFacts, handler: Handler | None) -> Iterator[Finding]:
+    """Judge what requests may ask for and this node, with its default handler, cannot do."""
+    if missing := sorted(set(KNOWN) - set(facts.capabilities)):
+        yield _less(
+            "capabilities", f"this daemon lacks {', '.join(missing)}, and so do its containers"
+        )
+    if facts.oom_score_floor > _LOWEST_SCORE:
+        yield _less(
+            "oom_score_adj",
+            f"what is below {facts.oom_score_floor} becomes that: CAP_SYS_RESOURCE is missing",
+        )
+    if not facts.swap_accounting:
+        yield _less("swap", "cannot be limited", "boot with swapaccount=1, or with cgroup v2")
+    if not facts.recursive_readonly:
+        yield _less(
+            "recursive read-only mounts",
+            "are refused",
+            "Linux 5.12 and runc 1.1 or crun 1.4 have them",
+        )
+    if handler is not None and not handler.features.seccomp:
+        yield _less("seccomp", f"{handler.name} was built without it: profiles cannot be applied")
+
+
+def _less(subject: str, text: str, mend: str = "") -> Finding:
+    return Finding(subject=subject, grade=Grade.LIMITED, text=text, mend=mend)
 
 
 def of_network(status: NetworkStatus) -> Finding:

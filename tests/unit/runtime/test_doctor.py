@@ -2,9 +2,22 @@ from pathlib import Path
 
 import pytest
 
-from runtime.doctor import Finding, Grade, of_handlers, of_network, of_tool
+from runtime.cgroups import Driver
+from runtime.cgroups.detect import CgroupLayout, Layout
+from runtime.doctor import (
+    Finding,
+    Grade,
+    of_cgroups,
+    of_handlers,
+    of_host,
+    of_kernel,
+    of_network,
+    of_tool,
+)
 from runtime.network import NetworkStatus
 from runtime.oci import Features, Handler
+from runtime.spec import HostFacts
+from runtime.spec.capabilities import KNOWN
 from runtime.tools import Tool
 
 
@@ -72,3 +85,64 @@ def test_the_network_is_judged_by_its_status(
     status: NetworkStatus, text: str, grade: Grade
 ) -> None:
     assert of_network(status) == Finding(subject="network", grade=grade, text=text)
+
+
+def test_a_kernel_needs_overlayfs() -> None:
+    assert of_kernel("6.1", "nodev\tproc\nnodev\toverlay\n").line() == (
+        "kernel: 6.1, with overlayfs"
+    )
+    finding = of_kernel("6.1", "nodev\tproc\n\text4\n")
+    assert (finding.grade, finding.text) == (Grade.BROKEN, "6.1 has no overlayfs")
+    assert "modprobe overlay" in finding.mend
+
+
+def test_each_limit_that_does_nothing_is_named() -> None:
+    full = frozenset({"cpu", "cpuset", "memory", "pids", "hugetlb"})
+    (only,) = of_cgroups(CgroupLayout(layout=Layout.V1, v1=full), Driver.CGROUPFS)
+    assert only == Finding(subject="cgroups", grade=Grade.OK, text="v1, driver cgroupfs")
+    v1 = CgroupLayout(layout=Layout.V1, v1=full - {"pids"})
+    _, pids = of_cgroups(v1, Driver.CGROUPFS)
+    assert pids.line() == (
+        "cgroup pids: this limit does nothing here; mount it: `mkdir /sys/fs/cgroup/pids &&"
+        " mount -t cgroup -o pids pids /sys/fs/cgroup/pids`"
+    )
+    v2 = CgroupLayout(layout=Layout.V2, unified=("memory", "pids"))
+    _, cpu, cpuset = of_cgroups(v2, Driver.SYSTEMD)
+    assert (cpu.subject, cpuset.subject) == ("cgroup cpu", "cgroup cpuset")
+    assert cpu.mend == "give it to /sys/fs/cgroup/cgroup.subtree_control"
+
+
+FULL = HostFacts(
+    cgroup_version=1,
+    capabilities=KNOWN,
+    oom_score_floor=-1000,
+    swap_accounting=True,
+    recursive_readonly=True,
+)
+
+
+def test_a_node_that_can_do_everything_has_nothing_to_say() -> None:
+    seccomp = Handler(
+        name="crun", binary=Path("/crun"), root=Path("/run"), features=Features(seccomp=True)
+    )
+    assert list(of_host(FULL, seccomp)) == []
+    assert list(of_host(FULL, None)) == []
+
+
+def test_what_a_node_cannot_do_is_said() -> None:
+    less = HostFacts(
+        cgroup_version=1,
+        capabilities=tuple(name for name in KNOWN if name != "CAP_SYS_RESOURCE"),
+        oom_score_floor=0,
+        swap_accounting=False,
+        recursive_readonly=False,
+    )
+    lines = [finding.line() for finding in of_host(less, RUNC)]
+    assert lines == [
+        "capabilities: this daemon lacks CAP_SYS_RESOURCE, and so do its containers",
+        "oom_score_adj: what is below 0 becomes that: CAP_SYS_RESOURCE is missing",
+        "swap: cannot be limited; boot with swapaccount=1, or with cgroup v2",
+        "recursive read-only mounts: are refused; Linux 5.12 and runc 1.1 or crun 1.4 have them",
+        "seccomp: runc was built without it: profiles cannot be applied",
+    ]
+    assert {finding.grade for finding in of_host(less, RUNC)} == {Grade.LIMITED}
