@@ -9,7 +9,7 @@ from runtime.pidfd import Process
 from runtime.process import default_environment, run, spawn, supervised
 from store.errors import DeadlineExceededError, Error, FailedPreconditionError
 from tests.listing import descriptors
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 def shell(script: str) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ async def test_a_block_that_ends_well_waits_for_the_program() -> None:
 async def test_no_program_outlives_its_block() -> None:
     process = spawn(("/bin/sleep", "1000"))
     with pytest.raises(RuntimeError, match="left"):
-        async with supervised(process, grace=1):
+        async with supervised(process, grace=PATIENCE):
             raise RuntimeError("left")
     assert process.code == -signal.SIGTERM
 
@@ -128,7 +128,7 @@ async def test_not_even_when_the_block_is_cancelled_twice(tmp_path: Path) -> Non
     process = spawn(shell(f"trap '' TERM; touch {deaf}; while :; do sleep 0.01; done"))
 
     async def hold() -> None:
-        async with supervised(process, grace=0.1):
+        async with supervised(process, grace=1):
             await asyncio.sleep(1000)
 
     async with asyncio.TaskGroup() as group:
