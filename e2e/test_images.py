@@ -12,12 +12,12 @@ import pytest
 from grpc import StatusCode, aio
 
 from cri.api.runtime.v1 import api_pb2 as pb
-from e2e.certificates import self_signed
 from e2e.client import Client, Container, Pod, code, connected
 from e2e.daemon import Service
 from e2e.images import BUSYBOX, LAYERED, LAYERED_TAGS, WEB
 from e2e.leaks import Snapshot, leaks
 from e2e.registry import ALICE, Options, Registry, serving
+from tests.certificates import Authority
 
 pytestmark = pytest.mark.root
 
@@ -256,14 +256,16 @@ async def test_a_mirror_serves_for_its_upstream(
 async def test_a_registry_over_tls_must_be_trusted(
     puller: Client, empty: Service, image_layout: Path, tmp_path: Path, trust: str
 ) -> None:
-    certificate, key = self_signed(tmp_path, "127.0.0.1")
-    with serving(tmp_path / "tls", Options(certificate=certificate, key=key)) as registry:
+    authority = Authority(tmp_path)
+    pair = authority.issue("registry")
+    options = Options(certificate=pair.certificate, key=pair.key)
+    with serving(tmp_path / "tls", options) as registry:
         registry.push(image_layout, BUSYBOX)
         url = f"https://{registry.host}"
         write_hosts(empty, registry.host, f'server = "{url}"\n[host."{url}"]\n')
         with pytest.raises(aio.AioRpcError, match=r"(?i)certificate"):
             await puller.pull(registry.reference(BUSYBOX))
-        line = f'ca = "{certificate}"' if trust == "ca" else "skip_verify = true"
+        line = f'ca = "{authority.certificate}"' if trust == "ca" else "skip_verify = true"
         write_hosts(empty, registry.host, f'server = "{url}"\n[host."{url}"]\n{line}\n')
         assert await puller.pull(registry.reference(BUSYBOX))
 
