@@ -70,7 +70,7 @@ from runtime.tasks.keeper import Parts
 from runtime.tasks.service import TaskService
 from store.content.local import LocalContent
 from store.database import Database
-from store.files import RootLock
+from store.files import RootLock, explained
 from store.gc import Collector
 from store.graph import Grace, Graph
 from store.images import Image, events
@@ -166,10 +166,11 @@ async def serve(loaded: Loaded, read: Callable[[], Loaded]) -> None:
 
 
 def _make_directories(layout: Layout) -> None:
-    layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    layout.state.mkdir(parents=True, exist_ok=True, mode=0o711)
-    layout.pods.mkdir(exist_ok=True, mode=0o711)
-    layout.containers.mkdir(exist_ok=True, mode=0o711)
+    with explained(f"make {layout.root} and {layout.state}"):
+        layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        layout.state.mkdir(parents=True, exist_ok=True, mode=0o711)
+        layout.pods.mkdir(exist_ok=True, mode=0o711)
+        layout.containers.mkdir(exist_ok=True, mode=0o711)
 
 
 async def _base(config: Config, layout: Layout, operations: Operations) -> _Base:

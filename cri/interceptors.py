@@ -105,7 +105,7 @@ class Call:
 def is_quiet(method: str) -> bool:
     """Whether calls of a method only look, and are too many to be logged at info."""
     looks = method.startswith(("List", "Stream")) or method.endswith(("Status", "Stats"))
-    return looks or method in {"Version", "ImageFsInfo", "RuntimeConfig"}
+    return looks or method in {"Version", "ImageFsInfo", "RuntimeConfig", "Operations", "Doctor"}
 
 
 _Inner = Callable[[object, Context], Awaitable[object]]

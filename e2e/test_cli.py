@@ -168,10 +168,17 @@ async def test_every_command_speaks_json(
         str(each["subject"]) for each in listed(ferry.json("doctor"))
     }
     assert ferry.json("version") == {"ferry": VERSION, "ferryd": VERSION}
+    (pod,) = listed(ferry.json("pods"))
+    assert [str(each)[:3] for each in listed_text(pod["addresses"])] == ["10."]
     assert ferry.json("rm", name) == {"removed": [ids["pod"]]}
 
 
 def listed(found: object) -> list[dict[str, object]]:
+    assert isinstance(found, list)
+    return found
+
+
+def listed_text(found: object) -> list[str]:
     assert isinstance(found, list)
     return found
 
@@ -550,44 +557,75 @@ async def test_an_ambiguous_name_lists_what_it_may_mean(
 
 # --- completion
 
+# How each shell hands over what is typed, beside the line itself.
+TYPED = {
+    "bash": "COMP_WORDS",
+    "zsh": "_TYPER_COMPLETE_ARGS",
+    "fish": "_TYPER_COMPLETE_ARGS",
+}
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+
+@pytest.mark.parametrize("shell", sorted(TYPED))
 async def test_completion_knows_commands_and_what_the_daemon_has(
     cri: Client, ferry: Ferry, shell: str, busybox: str, name: str
 ) -> None:
-    environment = {**ferry.environment(), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    program = "import sys; sys.argv[0] = 'ferry'; from cri.cli import main; main()"
-
-    def complete(**variables: str) -> str:
-        return subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                program,
-                *(["--show-completion", shell] if not variables else []),
-            ],
-            env={**environment, **variables},
+    def offered(line: str) -> str:
+        variables = {
+            "_FERRY_COMPLETE": f"complete_{shell}",
+            TYPED[shell]: line,
+            "COMP_CWORD": str(line.count(" ")),
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "cri.cli"],
+            env={**ferry.environment(), **variables},
             capture_output=True,
             text=True,
             check=True,
             timeout=SECONDS,
-        ).stdout.replace("\\", "")  # a colon means something to zsh
+        )
+        return done.stdout.replace("\\", "")  # a colon means something to zsh
 
-    script = complete()
-    assert "_FERRY_COMPLETE" in script
-    assert f"complete_{shell}" in script
     ferry("run", "--name", name, busybox, "sleep", "600")
-    line = {"bash": "COMP_WORDS", "zsh": "_TYPER_COMPLETE_ARGS", "fish": "_TYPER_COMPLETE_ARGS"}
-    extra = {
-        "bash": {"COMP_CWORD": "1"},
-        "zsh": {},
-        "fish": {"_TYPER_COMPLETE_FISH_ACTION": "get-args"},
-    }
-    common = {"_FERRY_COMPLETE": f"complete_{shell}", **extra[shell]}
-    assert "doctor" in complete(**common, **{line[shell]: "ferry do"})
-    if shell == "bash":
-        common["COMP_CWORD"] = "2"
-    assert name in complete(**common, **{line[shell]: f"ferry rm {name[:6]}"})
-    assert f"{name}/main" in complete(**common, **{line[shell]: f"ferry logs {name[:6]}"})
-    assert busybox in complete(**common, **{line[shell]: f"ferry rmi {busybox[:12]}"})
+    assert "doctor" in offered("ferry do")
+    assert name in offered(f"ferry rm {name[:6]}")
+    assert f"{name}/main" in offered(f"ferry logs {name[:6]}")
+    assert busybox in offered(f"ferry rmi {busybox[:12]}")
     ferry("rm", name)
+
+
+@pytest.mark.parametrize("shell", sorted(TYPED))
+def test_each_shell_gets_its_script(node: None, tmp_path: Path, shell: str) -> None:
+    done = completion(tmp_path, shell)
+    assert "_FERRY_COMPLETE" in done
+    assert f"complete_{shell}" in done
+
+
+def completion(folder: Path, shell: str) -> str:
+    """Return the script that makes a shell complete `ferry`."""
+    ferry = Ferry(folder / "none.sock")
+    # Otherwise the shell is the one that started this test.
+    variables = {**ferry.environment(), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    argv = [sys.executable, "-m", "cri.cli", "--show-completion", shell]
+    done = subprocess.run(
+        argv, env=variables, capture_output=True, text=True, check=True, timeout=SECONDS
+    )
+    return done.stdout
+
+
+def test_a_real_bash_completes_with_it(node: None, tmp_path: Path) -> None:
+    program = tmp_path / "ferry"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m cri.cli "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "script").write_text(completion(tmp_path, "bash"))
+    typed = "COMP_WORDS=(ferry do); COMP_CWORD=1; _ferry_completion ferry"
+    environment = Ferry(tmp_path / "none.sock").environment()
+    done = subprocess.run(
+        ["bash", "-c", f'source "$0"; {typed}; echo "${{COMPREPLY[@]}}"', str(tmp_path / "script")],
+        env={**environment, "PATH": f"{tmp_path}:{environment['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+    )
+    assert done.stdout == "doctor\n"

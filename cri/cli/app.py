@@ -38,7 +38,7 @@ def _common(
 def main() -> None:
     """Run `ferry` with the arguments of this process."""
     try:
-        app()
+        app(prog_name="ferry")
     except (Error, OSError) as error:
         sys.stderr.write(f"ferry: {error}\n")
         sys.exit(1)

@@ -15,7 +15,7 @@ from cri.api.runtime.v1 import api_pb2_grpc
 from cri.cli.client import obstacle, unreachable
 from cri.errors import error_class
 from runtime.doctor import Finding, Grade
-from store.errors import DeadlineExceededError, Error, UnimplementedError
+from store.errors import DeadlineExceededError, Error, NotFoundError, UnimplementedError
 
 Request_contra = TypeVar("Request_contra", bound=Message, contravariant=True)
 Response_co = TypeVar("Response_co", covariant=True)
@@ -27,6 +27,8 @@ _QUICK: Final = 10.0
 _SLOW: Final = 240.0
 # A daemon that is being restarted comes back within this.
 _RESTART: Final = 60.0
+# What a call ends with when nobody took it, and also when somebody did.
+_UNREACHED: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED})
 _GRADES: Final = {
     node_pb2.Finding.OK: Grade.OK,
     node_pb2.Finding.LIMITED: Grade.LIMITED,
@@ -116,6 +118,16 @@ class Daemon:
         """Return every pod."""
         return (await self._ask(self._runtime.ListPodSandbox, pb.ListPodSandboxRequest())).items
 
+    async def addresses(self, pod: str) -> list[str]:
+        """Return the IP addresses of a pod, the main one first; none if it is gone."""
+        request = pb.PodSandboxStatusRequest(pod_sandbox_id=pod)
+        try:
+            answer = await self._ask(self._runtime.PodSandboxStatus, request)
+        except NotFoundError:
+            return []
+        network = answer.status.network
+        return [ip for ip in (network.ip, *(each.ip for each in network.additional_ips)) if ip]
+
     async def run_pod(self, config: pb.PodSandboxConfig, handler: str) -> str:
         """Run a pod without containers; return its id."""
         request = pb.RunPodSandboxRequest(config=config, runtime_handler=handler)
@@ -188,7 +200,7 @@ class Daemon:
                 f"cannot {method}: what serves {self._path} does not know it ({text}); is it"
                 " ferryd, and of this version?"
             )
-        if code is StatusCode.UNAVAILABLE and (why := obstacle(self._path)):
+        if code in _UNREACHED and (why := obstacle(self._path)):
             return unreachable(self._path, why)
         if code is StatusCode.DEADLINE_EXCEEDED and not text.startswith("cannot"):
             return DeadlineExceededError(

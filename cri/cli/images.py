@@ -2,7 +2,7 @@
 
 import getpass
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -11,11 +11,13 @@ from cri.cli.complete import images as complete_images
 from cri.cli.options import DEFAULT_ADDRESS, Address, Json
 from cri.cli.output import print_json, print_messages, print_table, short, size
 from cri.cli.progress import Rows
-from store.errors import Error, NotFoundError
+from store.errors import Error, NotFoundError, PermissionDeniedError
 
 if TYPE_CHECKING:
     from cri.cli.bars import Bars
     from cri.cli.daemon import Daemon
+
+_LOGIN: Final = "With a name and a password: `ferry pull --user NAME IMAGE`."
 
 ImageName = Annotated[
     str, typer.Argument(help="Name, name@digest or id.", autocompletion=complete_images)
@@ -78,10 +80,13 @@ async def fetch(
 
 async def _watch(daemon: "Daemon", image: str, login: tuple[str, str], bars: "Bars | None") -> str:
     rows, id_ = Rows(), ""
-    async for progress in daemon.pull(image, *login):
-        id_ = progress.image_id or id_
-        if bars is not None and not progress.image_id:
-            bars.show(rows.heard(progress.stage, progress.item, progress.done, progress.total))
+    try:
+        async for progress in daemon.pull(image, *login):
+            id_ = progress.image_id or id_
+            if bars is not None and not progress.image_id:
+                bars.show(rows.heard(progress.stage, progress.item, progress.done, progress.total))
+    except PermissionDeniedError as error:
+        raise PermissionDeniedError(f"{error}\n{_LOGIN}") from None
     if not id_:
         raise Error(f"cannot pull {image}: the daemon ended the pull without a result")
     return id_

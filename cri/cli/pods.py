@@ -8,8 +8,9 @@ from cri.cli.client import command, connect
 from cri.cli.complete import pods as complete_pods
 from cri.cli.names import Candidate, pick
 from cri.cli.options import DEFAULT_ADDRESS, Address, Json
-from cri.cli.output import age, print_json, print_messages, print_table, short
+from cri.cli.output import age, document, print_json, print_table, short
 from cri.cli.removal import remove
+from store.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,10 @@ async def pods(address: Address = DEFAULT_ADDRESS, json: Json = False) -> None:
     """List pods."""
     async with connect(address) as daemon:
         found = await daemon.pods()
+        addresses = [await daemon.addresses(pod.id) for pod in found]
     if json:
-        print_messages(found)
+        pairs = zip(found, addresses, strict=True)
+        print_json([{**document(pod), "addresses": its} for pod, its in pairs])
         return
     rows = [
         (
@@ -42,10 +45,11 @@ async def pods(address: Address = DEFAULT_ADDRESS, json: Json = False) -> None:
             _STATES[pod.state],
             age(pod.created_at),
             pod.runtime_handler,
+            " ".join(its),
         )
-        for pod in found
+        for pod, its in zip(found, addresses, strict=True)
     ]
-    print_table(("POD", "NAMESPACE", "NAME", "ATTEMPT", "STATE", "AGE", "HANDLER"), rows)
+    print_table(("POD", "NAMESPACE", "NAME", "ATTEMPT", "STATE", "AGE", "HANDLER", "IP"), rows)
 
 
 async def rm(
@@ -59,11 +63,27 @@ async def rm(
     """Stop and remove pods, with their containers; all are found before one is removed."""
     async with connect(address) as daemon:
         every = await daemon.pods()
-        found = [_find(each, every) for each in pod]
+        try:
+            found = [_find(each, every) for each in pod]
+        except NotFoundError as error:
+            raise NotFoundError(f"{error}{_whose(pod, every, await daemon.containers())}") from None
         for each in dict.fromkeys(found):
             await remove(daemon, next(one for one in every if one.id == each))
     if json:
         print_json({"removed": found})
+
+
+def _whose(
+    wanted: "Sequence[str]",
+    pods: "Sequence[api_pb2.PodSandbox]",
+    containers: "Sequence[api_pb2.Container]",
+) -> str:
+    """Return a hint for who wrote the id of a container."""
+    names = {pod.id: f"{pod.metadata.namespace}/{pod.metadata.name}" for pod in pods}
+    for each in containers:
+        if each.id.startswith(tuple(wanted)):
+            return f"; {short(each.id)} is a container of {names.get(each.pod_sandbox_id, 'none')}"
+    return ""
 
 
 def _find(wanted: str, pods: "Sequence[api_pb2.PodSandbox]") -> str:

@@ -57,7 +57,8 @@ def test_options_after_the_container_are_the_programs(monkeypatch: pytest.Monkey
 def test_an_error_is_one_line_and_exit_code_1(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
+    def fail(prog_name: str) -> None:
+        assert prog_name == "ferry"
         raise error
 
     monkeypatch.setattr(apps, "app", fail)

@@ -8,7 +8,7 @@ from cri.api.ferry.v1 import node_pb2
 from cri.cli import images
 from cri.cli.bars import Bars
 from cri.cli.daemon import Daemon
-from store.errors import Error, NotFoundError
+from store.errors import Error, NotFoundError, PermissionDeniedError
 from store.images import Credentials
 from tests.fakes.images import image as some_image
 from tests.serving import Parts
@@ -53,6 +53,20 @@ async def test_a_pull_that_ends_without_a_result_is_an_error(
     monkeypatch.setattr(Daemon, "pull", pull)
     with pytest.raises(Error, match="ended the pull without a result"):
         await images.fetch(daemon, NAME)
+
+
+async def test_a_refusal_says_how_to_log_in(
+    address: str, monkeypatch: pytest.MonkeyPatch, parts: Parts
+) -> None:
+    async def pull(*_: str, **__: object) -> None:
+        raise PermissionDeniedError("cannot fetch it: 401")
+
+    monkeypatch.setattr(parts.images, "pull", pull)
+    with pytest.raises(PermissionDeniedError) as raised:
+        await images.pull(NAME, address=address)
+    assert str(raised.value) == (
+        "cannot fetch it: 401\nWith a name and a password: `ferry pull --user NAME IMAGE`."
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from cri.cli import pods, removal
 from cri.cli.daemon import Daemon
 from cri.cli.removal import RUN_LABEL, log_directory, remove_by_uid
-from cri.cli.requests import Wish, pod_config
+from cri.cli.requests import Wish, container_config, pod_config
 from store.errors import InvalidArgumentError, NotFoundError
 from tests.serving import Parts
 
@@ -40,15 +40,19 @@ async def test_pods_are_listed(daemon: Daemon, address: str, capsys: Output, par
     await parts.sandboxes.stop("k8s.io", second)
     await pods.pods(address=address)
     head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert head == ["POD", "NAMESPACE", "NAME", "ATTEMPT", "STATE", "AGE", "HANDLER"]
+    assert head == ["POD", "NAMESPACE", "NAME", "ATTEMPT", "STATE", "AGE", "HANDLER", "IP"]
     assert [row[:4] for row in rows] == [
         [first[:13], "default", "one", "0"],
         [second[:13], "default", "two", "0"],
     ]
-    assert (rows[0][4], rows[1][4:6], rows[0][-1]) == ("ready", ["not", "ready"], "crun")
+    assert (rows[0][4], rows[0][6:]) == ("ready", ["crun", "10.88.0.2"])
+    assert (rows[1][4:6], rows[1][7:]) == (["not", "ready"], ["crun"])
     await pods.pods(address=address, json=True)
     listed = json.loads(capsys.readouterr().out)
-    assert [each["state"] for each in listed] == ["SANDBOX_READY", "SANDBOX_NOTREADY"]
+    assert [(each["state"], each["addresses"]) for each in listed] == [
+        ("SANDBOX_READY", ["10.88.0.2"]),
+        ("SANDBOX_NOTREADY", []),
+    ]
 
 
 async def test_pods_are_removed_with_the_logs_that_are_ours(
@@ -70,6 +74,16 @@ async def test_nothing_is_removed_unless_all_are_found(daemon: Daemon, address: 
     with pytest.raises(InvalidArgumentError, match="default/one  attempt 0, ready"):
         await pods.rm(["one"], address=address)
     assert len(await daemon.pods()) == 2
+
+
+async def test_the_id_of_a_container_is_said_to_be_one(daemon: Daemon, address: str) -> None:
+    wish = Wish(image="a", name="one")
+    pod = await run(daemon, "one")
+    container = await daemon.create(pod, container_config(wish), pod_config(wish))
+    with pytest.raises(NotFoundError) as raised:
+        await pods.rm([container], address=address)
+    assert str(raised.value).endswith(f"; {container[:13]} is a container of default/one")
+    assert await daemon.addresses("gone") == []
 
 
 async def test_all_pods_of_a_uid_are_removed_and_no_other(daemon: Daemon) -> None:
