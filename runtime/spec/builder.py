@@ -22,6 +22,9 @@ from runtime.spec.text import checked
 from store.errors import InvalidArgumentError
 
 _OCI_VERSION: Final = "1.1.0"
+# Under systemd crun puts a container one level below its scope unless it is told otherwise. Limits
+# and counters are the scope's, and systemd and the kubelet look there.
+_IN_ITS_SCOPE: Final = {"run.oci.systemd.subgroup": ""}
 
 
 def build(request: SpecRequest) -> dict[str, Json]:
@@ -54,7 +57,8 @@ def _annotations(request: SpecRequest) -> dict[str, Json]:
         if not checked("annotation", name):
             raise InvalidArgumentError("cannot use annotations: one has no name")
         checked(f"annotation {name}", value)
-    return dict(request.annotations)
+    own = _IN_ITS_SCOPE if ":" in request.cgroups_path else {}
+    return {**own, **request.annotations}
 
 
 def _linux(request: SpecRequest, permitted: frozenset[str]) -> dict[str, Json]:

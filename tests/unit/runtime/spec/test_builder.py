@@ -191,3 +191,13 @@ def test_the_image_decides_nothing_but_program_environment_and_directory() -> No
     )
     assert build(hostile) == build(REQUEST)
     assert OWN_PID.network is NamespaceMode.POD
+
+
+def test_under_systemd_a_container_is_in_its_scope_itself() -> None:
+    subgroup = "run.oci.systemd.subgroup"
+    scoped = replace(REQUEST, cgroups_path="pod.slice:ferry:c1")
+    spec = build(scoped)
+    assert spec["annotations"] == {subgroup: "", **REQUEST.annotations}
+    chosen = build(replace(scoped, annotations={subgroup: "inner"}))  # the handler allows it
+    assert chosen["annotations"] == {subgroup: "inner"}
+    assert subgroup not in json.dumps(build(REQUEST))
