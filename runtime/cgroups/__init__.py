@@ -75,8 +75,8 @@ class Cgroups(Protocol):
         """Read the counters; NotFoundError if the cgroup is gone."""
         ...
 
-    def oom_kills(self, directory: str) -> int:
-        """Return how many processes the kernel killed for memory there; 0 if it is gone."""
+    def oom_kills(self, directory: str) -> int | None:
+        """Return how many processes the kernel killed for memory there; None if it is gone."""
         ...
 
     def pids(self, directory: str) -> list[int]:

@@ -94,10 +94,10 @@ class CgroupsV1:
             raise NotFoundError(f"cannot read cgroup {directory}: it is gone")
         return counters
 
-    def oom_kills(self, directory: str) -> int:
-        """Return `oom_kill` of memory.oom_control."""
+    def oom_kills(self, directory: str) -> int | None:
+        """Return `oom_kill` of memory.oom_control (Linux 4.13)."""
         control = f"{self._at('memory', directory)}/memory.oom_control"
-        return read_table(control).get("oom_kill", 0)
+        return read_table(control).get("oom_kill")
 
     def pids(self, directory: str) -> list[int]:
         """Return the processes in any hierarchy: a crash may leave one in some of them only."""

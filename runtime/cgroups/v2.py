@@ -84,9 +84,9 @@ class CgroupsV2:
             raise NotFoundError(f"cannot read cgroup {directory}: it is gone")
         return counters
 
-    def oom_kills(self, directory: str) -> int:
+    def oom_kills(self, directory: str) -> int | None:
         """Return `oom_kill` of memory.events, which counts for everything below as well."""
-        return read_table(f"{below(self._root, directory)}/memory.events").get("oom_kill", 0)
+        return read_table(f"{below(self._root, directory)}/memory.events").get("oom_kill")
 
     def pids(self, directory: str) -> list[int]:
         """Return the processes at and below."""

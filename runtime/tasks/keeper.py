@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 _START_GRACE: Final = 1.0
 # How long creates that are under way may take when the daemon stops.
 _DRAIN: Final = 10.0
+# The exit code of what SIGKILL ended.
+_KILLED: Final = 128 + signal.SIGKILL
 # How often an end is recorded anew while the disk refuses.
 _RETRY: Final = 1.0
 
@@ -162,7 +165,7 @@ class Keeper:
             live.starting.reschedule(asyncio.get_running_loop().time() + _START_GRACE)
         async with live.lock:
             if not live.ended.is_set():
-                self.conclude(task, self._change(task, ended))
+                self.conclude(task, await self._change(task, ended))
         await self.clean(task)
 
     async def _ended(self, task: Task) -> Exit | None:
@@ -171,33 +174,31 @@ class Keeper:
         monitored = Monitored(process=task.process, monitor=task.monitor)
         return await self.parts.monitor.wait(self.request(task), monitored)
 
-    def _change(self, task: Task, ended: Exit | None) -> Change:
+    async def _change(self, task: Task, ended: Exit | None) -> Change:
         """Return the move for an end."""
         if ended is None:
             now = self.parts.now()
             why = "its monitor was killed before it could tell how it ended"
             return lambda old: states.lost(old, why, now)
-        told = replace(ended, oom=self._oom(task, ended))
+        told = replace(ended, oom=await self._oom(task, ended))
         return lambda old: states.exited(old, told)
 
-    def _oom(self, task: Task, ended: Exit) -> bool:
+    async def _oom(self, task: Task, ended: Exit) -> bool:
         """Tell whether the kernel killed for memory, from its counter while there is a cgroup.
 
-        A monitor also marks limits that were only reached; its word counts where systemd has
-        removed the scope with the counter already.
+        systemd removes a scope, and the counter with it, as soon as it is empty: then the kernel's
+        log tells, and at last the monitor, which also marks limits that were only reached.
         """
-        if task.cgroup and self.parts.cgroups.oom_kills(task.cgroup) > 0:
-            return True
-        return ended.oom and not self._has_cgroup(task)
-
-    def _has_cgroup(self, task: Task) -> bool:
-        if not task.cgroup:
+        counted = self.parts.cgroups.oom_kills(task.cgroup) if task.cgroup else None
+        if counted is not None or task.process is None:
+            return bool(counted)
+        ours = self.live(task).stop is not None
+        if not ended.oom and (ended.code != _KILLED or ours):
             return False
-        try:
-            _ = self.parts.cgroups.read(task.cgroup)
-        except NotFoundError:
-            return False
-        return True
+        logged = await asyncio.to_thread(
+            self.parts.processes.killed_for_memory, task.process, task.cgroup
+        )
+        return ended.oom if logged is None else logged
 
     def conclude(self, task: Task, change: Change) -> Task:
         """Record the end of a task and let everybody know; return it STOPPED.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from runtime.kernel import oom
 from runtime.pidfd import PROC, ProcessId, open_pidfd, stat_fields
 
 
@@ -19,6 +20,13 @@ class Processes(Protocol):
 
     def where(self, process: ProcessId) -> str:
         """Say in which state it is and where in the kernel it waits."""
+        ...
+
+    def killed_for_memory(self, process: ProcessId, cgroup: str) -> bool | None:
+        """Tell whether it, or another in its cgroup, was; None where the kernel does not say.
+
+        Blocking, some milliseconds.
+        """
         ...
 
 
@@ -46,6 +54,14 @@ class KernelProcesses:
         fields = stat_fields(process.pid)
         state = fields[0].decode() if fields else "gone"
         return f"process {process.pid} in state {state} at {_wchan(PROC / str(process.pid))}"
+
+    def killed_for_memory(self, process: ProcessId, cgroup: str) -> bool | None:
+        """See `Processes.killed_for_memory` (/dev/kmsg)."""
+        suspect = oom.Suspect.of(process.pid, process.started, cgroup)
+        try:
+            return oom.killed(oom.records(), suspect)
+        except OSError:
+            return None
 
 
 def _wchan(directory: Path) -> str:

@@ -1,9 +1,10 @@
 """Control groups in memory; the contract suite holds it to what the kernel does."""
 
+import itertools
 import posixpath
 import time
 
-from runtime.cgroups import Counters
+from runtime.cgroups import Cgroups, Counters
 from store.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 
 
@@ -26,8 +27,9 @@ class MemoryCgroups:
             timestamp=time.time_ns(), cpu_usage=1, memory_usage=4096, pids=len(self.pids(directory))
         )
 
-    def oom_kills(self, directory: str) -> int:
-        return self.kills.get(self._clean(directory), 0)
+    def oom_kills(self, directory: str) -> int | None:
+        path = self._clean(directory)
+        return self.kills.get(path, 0) if path in self.members else None
 
     def pids(self, directory: str) -> list[int]:
         return sorted(pid for path in self._below(directory) for pid in self.members[path])
@@ -55,3 +57,25 @@ class MemoryCgroups:
         if path == "/" or posixpath.normpath(path) != path:
             raise InvalidArgumentError(f"cannot use cgroup {directory!r}: not a clean path")
         return path
+
+
+class MemoryBench:
+    """What the contract suite needs; `cgroups` may be put on top of `memory`."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryCgroups()
+        self.cgroups: Cgroups = self.memory
+        self._numbers = itertools.count(100)
+
+    def make(self, directory: str) -> None:
+        parts = directory.strip("/").split("/")
+        for count in range(1, len(parts) + 1):
+            self.memory.members.setdefault("/" + "/".join(parts[:count]), [])
+
+    def enter(self, directory: str) -> int:
+        pid = next(self._numbers)
+        self.memory.members[directory].append(pid)
+        return pid
+
+    def exists(self, directory: str) -> bool:
+        return directory in self.memory.members

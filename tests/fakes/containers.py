@@ -66,6 +66,8 @@ class FakeNode:
         self.refuse: dict[str, Exception] = {}
         self.hang: dict[str, asyncio.Event] = {}
         self.immortal = False
+        # Whom, or in which cgroup, the kernel's log has killed for memory.
+        self.log: set[ProcessId | str] | None = None
 
     async def call(self, verb: str) -> None:
         """Note a call, and fail or wait as the test wants."""
@@ -230,6 +232,9 @@ class FakeProcesses:
 
     def where(self, process: ProcessId) -> str:
         return f"process {process.pid} in state D at nfs_wait"
+
+    def killed_for_memory(self, process: ProcessId, cgroup: str) -> bool | None:
+        return None if self.node.log is None else bool({process, cgroup} & self.node.log)
 
     def _to_monitor(self, container: FakeContainer, number: int) -> bool:
         alive = container.monitored

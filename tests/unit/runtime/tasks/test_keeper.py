@@ -64,31 +64,47 @@ async def test_an_end_on_a_full_disk_is_recorded_later_and_delete_works_meanwhil
 @dataclass(frozen=True)
 class Case:
     marked: bool
-    kills: int
-    there: bool
+    kills: int | None
+    log: bool | None
     told: bool
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        Case(marked=False, kills=0, there=True, told=False),
-        Case(marked=False, kills=2, there=True, told=True),
-        Case(marked=True, kills=0, there=True, told=False),
-        Case(marked=True, kills=0, there=False, told=True),
-        Case(marked=True, kills=1, there=True, told=True),
+        Case(marked=False, kills=0, log=True, told=False),
+        Case(marked=False, kills=2, log=False, told=True),
+        Case(marked=True, kills=0, log=True, told=False),
+        Case(marked=True, kills=1, log=None, told=True),
+        Case(marked=True, kills=None, log=None, told=True),
+        Case(marked=True, kills=None, log=True, told=True),
+        Case(marked=True, kills=None, log=False, told=False),
+        Case(marked=False, kills=None, log=True, told=True),
+        Case(marked=False, kills=None, log=None, told=False),
     ],
 )
-async def test_the_kernels_counter_beats_the_monitors_mark_while_it_is_there(
+async def test_the_kernels_counter_beats_its_log_and_that_the_monitors_mark(
     tasks: TaskService, stage: Stage, node: FakeNode, case: Case
 ) -> None:
     await create(tasks, stage, programs.FOREVER)
     await tasks.start("test", "a")
     cgroups = stage.cgroups
     assert isinstance(cgroups, MemoryCgroups)
-    if case.there:
+    if case.kills is not None:
         cgroups.members["/ferry-test/a"] = []
-    cgroups.kills["/ferry-test/a"] = case.kills
-    next(iter(node.requests.values())).oom = case.marked
-    stopped = await tasks.stop("test", "a", signal.SIGKILL, 0)
-    assert stopped.oom_killed is case.told
+        cgroups.kills["/ferry-test/a"] = case.kills
+    container = next(iter(node.requests.values()))
+    container.oom = case.marked
+    if case.log is not None:
+        node.log = {container.first} if case.log else set()
+    container.end(137)
+    assert (await tasks.wait("test", "a")).oom_killed is case.told
+
+
+async def test_what_was_stopped_was_not_killed_for_memory(
+    tasks: TaskService, stage: Stage, node: FakeNode
+) -> None:
+    await create(tasks, stage, programs.FOREVER)
+    await tasks.start("test", "a")
+    node.log = {"/ferry-test/a"}
+    assert not (await tasks.stop("test", "a", signal.SIGKILL, 0)).oom_killed

@@ -2,6 +2,8 @@ import os
 import signal
 from dataclasses import replace
 
+import pytest
+
 from runtime.pidfd import identify
 from runtime.process import spawn
 from runtime.tasks.processes import KernelProcesses, signal_group
@@ -48,3 +50,19 @@ async def test_a_group_is_signalled_but_nobody_who_has_left_it() -> None:
     assert children[2].running
     children[2].send(signal.SIGKILL)
     await children[2].wait()
+
+
+async def test_who_lives_was_not_killed_for_memory() -> None:
+    """The log may be closed to us; that is None."""
+    child = spawn(("/bin/sleep", "1000"))
+    assert not KernelProcesses().killed_for_memory(identify(child.pid), "/no/such/cgroup")
+    child.send(signal.SIGKILL)
+    await child.wait()
+
+
+async def test_without_a_log_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed() -> list[str]:
+        raise PermissionError
+
+    monkeypatch.setattr("runtime.kernel.oom.records", closed)
+    assert KernelProcesses().killed_for_memory(identify(os.getpid()), "/a") is None
