@@ -43,6 +43,7 @@ from cri.version import VERSION
 from runtime import blocking, doctor
 from runtime.cgroups import Cgroups, Driver
 from runtime.cgroups.paths import CgroupfsPaths, SystemdPaths
+from runtime.cgroups.systemd import SystemdCgroups
 from runtime.cgroups.v1 import CgroupsV1
 from runtime.cgroups.v2 import CgroupsV2
 from runtime.kernel.mounts import LinuxMounts
@@ -291,7 +292,8 @@ def _network(base: _Base, store: _Store) -> BridgeNetwork:
 
 async def _pods(stack: AsyncExitStack, base: _Base, store: _Store) -> _Pods:
     config, equipment = base.config, base.equipment
-    cgroups = CgroupsV2() if equipment.cgroups.version == 2 else CgroupsV1()
+    tree = CgroupsV2() if equipment.cgroups.version == 2 else CgroupsV1()
+    cgroups = SystemdCgroups(tree) if equipment.driver is Driver.SYSTEMD else tree
     tasks = await stack.enter_async_context(_tasks_of(base, store, cgroups))
     network = _network(base, store)
     stack.push_async_callback(network.close)
