@@ -5,6 +5,7 @@ one task group. The socket appears when recovery is done.
 """
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import resource
@@ -41,7 +42,7 @@ from cri.services.registration import add_services
 from cri.services.subjects import subject
 from cri.version import VERSION
 from runtime import blocking, doctor
-from runtime.cgroups import Cgroups, Driver
+from runtime.cgroups import Cgroups, Driver, home
 from runtime.cgroups.paths import CgroupfsPaths, SystemdPaths
 from runtime.cgroups.systemd import SystemdCgroups
 from runtime.cgroups.v1 import CgroupsV1
@@ -140,6 +141,8 @@ def run(read: Callable[[], Loaded]) -> None:
     """Serve until SIGTERM; `read` reads the configuration, now and at each SIGHUP."""
     loaded = read()
     set_up(loaded.config.daemon.log_level, loaded.config.daemon.log_format)
+    # systemd's watchdog ends a daemon that hangs by SIGABRT: say where it does.
+    faulthandler.enable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(loaded, read))
 
@@ -257,7 +260,12 @@ def _tasks_of(base: _Base, store: _Store, cgroups: Cgroups) -> TaskService:
     runtime = OciCommandLine(
         base.layout.state, partial(update_document, host=base.host), env=base.equipment.environment
     )
-    monitor = Conmon(base.equipment.program("conmon"), runtime, env=base.equipment.environment)
+    monitor = Conmon(
+        base.equipment.program("conmon"),
+        runtime,
+        env=base.equipment.environment,
+        cgroups=home.beside(),
+    )
     records = SqliteRecords(store.database, "tasks", Task)
     return TaskService(
         records,

@@ -5,7 +5,7 @@
 #
 # Lays down: the node's tools and a Python environment under the prefix (/opt/ferry), `ferry` and
 # `ferryd` in /usr/local/bin, /etc/ferry/config.toml, crictl's endpoint (only where there is none)
-# and a systemd unit, which it starts. What is there already and may be changed by hand is kept.
+# and the systemd units, which it starts. What is there already and may be changed by hand is kept.
 # An environment is never changed in place: a new one is made beside it and a link is switched, so
 # the running daemon keeps its own until it is restarted. Pods outlive that.
 #
@@ -73,6 +73,7 @@ install_configuration() {
 install_unit() {
   mkdir -p "$destdir/etc/systemd/system"
   sed "s|@PREFIX@|$prefix|g" deploy/ferryd.service >"$destdir/etc/systemd/system/ferryd.service"
+  cp deploy/ferry-monitors.service "$destdir/etc/systemd/system/"
 }
 install_commands() {
   local name completions=$destdir/usr/share/bash-completion/completions

@@ -40,10 +40,11 @@ stop_pods() {
 stop_daemon() {
   [ -d /run/systemd/system ] || return 0
   systemctl disable --quiet --now ferryd.service 2>/dev/null || true
+  systemctl stop --quiet ferry-monitors.service 2>/dev/null || true
 }
 remove_files() {
   local name
-  rm -f "$destdir/etc/systemd/system/ferryd.service"
+  rm -f "$destdir"/etc/systemd/system/{ferryd,ferry-monitors}.service
   for name in ferry ferryd; do
     case $(readlink "$destdir/usr/local/bin/$name" || true) in
       "$prefix"/*) rm -f "$destdir/usr/local/bin/$name" ;;

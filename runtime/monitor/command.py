@@ -1,7 +1,5 @@
-"""conmon's command line, and starting it in cgroups of its own."""
+"""conmon's command line, and starting it."""
 
-import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -10,12 +8,10 @@ from runtime import process
 from runtime.capture import Capture
 from runtime.monitor import MonitorRequest
 from runtime.pidfd import Process
-from runtime.rollback import finish
 
 STDERR: Final = 2
 _SYNC: Final = 3
-_START: Final = 4
-LOCK: Final = 5
+LOCK: Final = 4
 
 
 def argv(binary: Path, request: MonitorRequest) -> tuple[str, ...]:
@@ -41,31 +37,10 @@ def argv(binary: Path, request: MonitorRequest) -> tuple[str, ...]:
     )
 
 
-async def start(
-    words: Sequence[str],
-    env: Mapping[str, str],
-    cgroups: Sequence[Path],
-    sync: Capture,
-    inherited: Mapping[int, int],
+def start(
+    words: Sequence[str], env: Mapping[str, str], sync: Capture, inherited: Mapping[int, int]
 ) -> Process:
-    """Start conmon with its sync pipe, entered in `cgroups` before it starts anything."""
+    """Start conmon with its sync pipe."""
     environment = {**env, "_OCI_SYNCPIPE": str(_SYNC)}
     fds = {**inherited, _SYNC: sync.writer}
-    if not cgroups:
-        return process.spawn(words, fds=fds, env=environment, session=True)
-    environment["_OCI_STARTPIPE"] = str(_START)
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    try:
-        fds[_START] = reader
-        child = process.spawn(words, fds=fds, env=environment, session=True)
-        await finish(asyncio.to_thread(_enter, cgroups, child.pid))
-        os.write(writer, b"\n")
-    finally:
-        os.close(reader)
-        os.close(writer)
-    return child
-
-
-def _enter(cgroups: Sequence[Path], pid: int) -> None:
-    for procs in cgroups:
-        procs.write_text(str(pid))
+    return process.spawn(words, fds=fds, env=environment, session=True)

@@ -17,6 +17,7 @@ from typing import Final
 from runtime import pidfd, process
 from runtime.capture import Capture
 from runtime.monitor import Exit, Monitored, MonitorRequest, command, held, logfile, report, scan
+from runtime.monitor.home import Home
 from runtime.oci import OciRuntime
 from runtime.oci.messages import plain
 from runtime.operations import stage
@@ -40,8 +41,8 @@ class Conmon:
         binary: the conmon program (2.1.9 or newer).
         runtime: cleans up behind a create that was cut short.
         env: what monitors and the runtimes they start get as environment; PATH if None.
-        cgroups: `cgroup.procs` files each monitor is entered in before it starts anything, so
-            that it does not share the daemon's fate; none to leave it beside the daemon.
+        cgroups: `cgroup.procs` files that monitors are entered in, so that they do not share the
+            daemon's fate; none to leave them beside the daemon.
         timeout: seconds that a create may take.
     """
 
@@ -57,7 +58,7 @@ class Conmon:
         self._binary = binary
         self._runtime = runtime
         self._env = process.default_environment() if env is None else dict(env)
-        self._cgroups = tuple(cgroups)
+        self._home = Home(cgroups)
         self._timeout = timeout
         self._children: dict[ProcessId, Process] = {}
         self._scan: asyncio.Future[Mapping[Path, int]] | None = None
@@ -74,7 +75,7 @@ class Conmon:
         stage(f"{request.handler.binary.name} create", request.container_id)
         async with Rollback(grace=15.0) as undo:
             with contextlib.closing(Capture(4096)) as errors, _capture(1 << 16) as sync:
-                child = await self._start(request, sync, errors)
+                child = self._start(request, sync, errors)
                 monitor = pidfd.identify(child.pid)
                 undo.push("end the monitor", self._abandon, request, child, monitor)
                 created = report.parse(await self._line(request, sync))
@@ -82,6 +83,7 @@ class Conmon:
                     raise await _refusal(request, created, child, errors)
             monitored = Monitored(process=_first(request, created.pid), monitor=monitor)
             undo.keep()
+        self._home.take_in(monitor)
         self._children[monitor] = child
         child.when_ended(lambda: self._children.pop(monitor, None))
         return monitored
@@ -117,6 +119,8 @@ class Conmon:
         even then is killed.
         """
         child = self._children.get(monitored.monitor)
+        if child is None:  # a former daemon may have gone before it was home
+            self._home.take_in(monitored.monitor)
         with contextlib.ExitStack() as watches:
             monitor = child or _adopt(monitored.monitor, watches)
             first = _adopt(monitored.process, watches)
@@ -142,11 +146,11 @@ class Conmon:
             child.close()
         self._children.clear()
 
-    async def _start(self, request: MonitorRequest, sync: Capture, errors: Capture) -> Process:
+    def _start(self, request: MonitorRequest, sync: Capture, errors: Capture) -> Process:
         words = command.argv(self._binary, request)
         with held.hold(request.directory) as lock:
             inherited = {command.STDERR: errors.writer, command.LOCK: lock}
-            child = await command.start(words, self._env, self._cgroups, sync, inherited)
+            child = command.start(words, self._env, sync, inherited)
         sync.started()
         errors.started()
         return child

@@ -12,6 +12,7 @@ from tests.contracts.monitor import MonitorContract
 from tests.contracts.oci import OciRuntimeContract
 from tests.nodes import ENV, make_stage
 from tests.stage import Stage
+from tests.waiting import until
 
 pytestmark = pytest.mark.root
 
@@ -42,7 +43,7 @@ async def test_a_monitor_lives_in_cgroups_of_its_own(stage: Stage) -> None:
     request = stage.request("a", programs.FOREVER)
     monitor.prepare(request)
     monitored = await monitor.create(request)
-    assert home.joinpath("cgroup.procs").read_text().split() == [str(monitored.monitor.pid)]
+    await until(lambda: (home / "cgroup.procs").read_text() == f"{monitored.monitor.pid}\n")
     await stage.runtime.delete(request.handler, "a", force=True)
     await monitor.wait(request, monitored)
     home.rmdir()

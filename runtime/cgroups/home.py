@@ -1,0 +1,44 @@
+"""Where the daemon's helpers live when systemd runs it: in the cgroup of a unit beside its own.
+
+`systemctl kill` and the clearing up before a start reach everything in a service's cgroup, so what
+shall outlive the daemon must not stay there. A second unit, which only holds a cgroup that systemd
+leaves to us (Delegate=yes), takes it in.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from runtime.cgroups.detect import ROOT
+
+UNIT: Final = "ferry-monitors.service"
+_SERVICE: Final = ".service"
+
+
+def beside(
+    unit: str = UNIT, own: Path = Path("/proc/self/cgroup"), root: Path = ROOT
+) -> tuple[Path, ...]:
+    """Return `cgroup.procs` of `unit` in each hierarchy; none where systemd does not run us.
+
+    Args:
+        unit: a service that is in the same slice as this process's.
+        own: this process's cgroups (cgroups(7)).
+        root: where control groups are mounted.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return ()
+    return tuple(path for line in lines for path in _candidates(line, unit, root) if path.exists())
+
+
+def _candidates(line: str, unit: str, root: Path) -> Iterator[Path]:
+    """Yield where the unit's cgroup may be in the hierarchy of a line `number:controllers:path`."""
+    _, controllers, path = line.split(":", 2)
+    if not path.endswith(_SERVICE):
+        return
+    slice_ = Path(path).parent.relative_to("/")
+    mounted = controllers.removeprefix("name=") or "unified"
+    if not controllers:
+        yield root / slice_ / unit / "cgroup.procs"
+    yield root / mounted / slice_ / unit / "cgroup.procs"
