@@ -22,6 +22,7 @@ from store.errors import Error, FailedPreconditionError
 _PREFERRED: Final = ("crun", "runc")
 _AUTO: Final = "auto"
 _FILESYSTEMS: Final = Path("/proc/filesystems")
+_BUS: Final = Path("/run/dbus/system_bus_socket")
 
 _log = logging.getLogger(__name__)
 
@@ -163,6 +164,6 @@ def findings(found: Equipment) -> list[Finding]:
         *doctor.of_handlers(found.handlers),
         *found.findings,
         doctor.of_kernel(platform.release(), _FILESYSTEMS.read_text()),
-        *doctor.of_cgroups(found.cgroups, found.driver),
+        *doctor.of_cgroups(found.cgroups, found.driver, bus=_BUS.is_socket()),
         *doctor.of_host(found.host, found.handlers.get("")),
     ]

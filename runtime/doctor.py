@@ -90,10 +90,21 @@ def of_kernel(release: str, filesystems: str) -> Finding:
     )
 
 
-def of_cgroups(found: CgroupLayout, driver: Driver) -> Iterator[Finding]:
-    """Judge the control groups, and each limit that they lack."""
+def of_cgroups(found: CgroupLayout, driver: Driver, *, bus: bool) -> Iterator[Finding]:
+    """Judge the control groups, and each limit that they lack.
+
+    `bus` is whether D-Bus is there, through which OCI runtimes ask systemd.
+    """
     text = f"{found.layout.value}, driver {driver.value}"
-    yield Finding(subject="cgroups", grade=Grade.OK, text=text)
+    if driver is Driver.SYSTEMD and not bus:
+        yield Finding(
+            subject="cgroups",
+            grade=Grade.BROKEN,
+            text=f"{text}: OCI runtimes reach systemd through D-Bus, which does not run",
+            mend="`apt-get install dbus`, or set cgroups.driver to cgroupfs",
+        )
+    else:
+        yield Finding(subject="cgroups", grade=Grade.OK, text=text)
     v2 = found.layout is Layout.V2
     for name in sorted(set(_LIMITS) - found.controllers):
         yield Finding(

@@ -98,18 +98,34 @@ def test_a_kernel_needs_overlayfs() -> None:
 
 def test_each_limit_that_does_nothing_is_named() -> None:
     full = frozenset({"cpu", "cpuset", "memory", "pids", "hugetlb"})
-    (only,) = of_cgroups(CgroupLayout(layout=Layout.V1, v1=full), Driver.CGROUPFS)
+    (only,) = of_cgroups(CgroupLayout(layout=Layout.V1, v1=full), Driver.CGROUPFS, bus=False)
     assert only == Finding(subject="cgroups", grade=Grade.OK, text="v1, driver cgroupfs")
     v1 = CgroupLayout(layout=Layout.V1, v1=full - {"pids"})
-    _, pids = of_cgroups(v1, Driver.CGROUPFS)
+    _, pids = of_cgroups(v1, Driver.CGROUPFS, bus=False)
     assert pids.line() == (
         "cgroup pids: this limit does nothing here; mount it: `mkdir /sys/fs/cgroup/pids &&"
         " mount -t cgroup -o pids pids /sys/fs/cgroup/pids`"
     )
     v2 = CgroupLayout(layout=Layout.V2, unified=("memory", "pids"))
-    _, cpu, cpuset = of_cgroups(v2, Driver.SYSTEMD)
+    _, cpu, cpuset = of_cgroups(v2, Driver.SYSTEMD, bus=True)
     assert (cpu.subject, cpuset.subject) == ("cgroup cpu", "cgroup cpuset")
     assert cpu.mend == "give it to /sys/fs/cgroup/cgroup.subtree_control"
+
+
+@pytest.mark.parametrize(
+    ("driver", "bus", "grade"),
+    [
+        (Driver.CGROUPFS, False, Grade.OK),
+        (Driver.SYSTEMD, True, Grade.OK),
+        (Driver.SYSTEMD, False, Grade.BROKEN),
+    ],
+)
+def test_the_systemd_driver_needs_the_bus(driver: Driver, bus: bool, grade: Grade) -> None:  # noqa: FBT001 - a fact
+    full = ("cpu", "cpuset", "memory", "pids")
+    (finding,) = of_cgroups(CgroupLayout(layout=Layout.V2, unified=full), driver, bus=bus)
+    assert finding.grade is grade
+    assert finding.text.startswith(f"v2, driver {driver.value}")
+    assert ("apt-get install dbus" in finding.mend) is (grade is Grade.BROKEN)
 
 
 FULL = HostFacts(
