@@ -22,6 +22,7 @@ from store.errors import Error, FailedPreconditionError
 _PREFERRED: Final = ("crun", "runc")
 _AUTO: Final = "auto"
 _FILESYSTEMS: Final = Path("/proc/filesystems")
+_MODULES: Final = Path("/lib/modules")
 _BUS: Final = Path("/run/dbus/system_bus_socket")
 
 _log = logging.getLogger(__name__)
@@ -157,13 +158,20 @@ def _driver(wanted: CgroupDriver, layout: CgroupLayout) -> Driver:
     return Driver(wanted.value)
 
 
+def _has_overlay_module() -> bool:
+    modules = _MODULES / platform.release() / "kernel/fs/overlayfs"
+    return any(modules.glob("overlay.ko*"))
+
+
 def findings(found: Equipment) -> list[Finding]:
     """Return what is to be said of this node: what it has, and what it cannot do."""
     return [
         *(doctor.of_tool(tool) for tool in found.tools.values()),
         *doctor.of_handlers(found.handlers),
         *found.findings,
-        doctor.of_kernel(platform.release(), _FILESYSTEMS.read_text()),
+        doctor.of_kernel(
+            platform.release(), _FILESYSTEMS.read_text(), loadable=_has_overlay_module()
+        ),
         *doctor.of_cgroups(found.cgroups, found.driver, bus=_BUS.is_socket()),
         *doctor.of_host(found.host, found.handlers.get("")),
     ]

@@ -78,9 +78,12 @@ def _no_default(handlers: Mapping[str, Handler]) -> Finding:
     )
 
 
-def of_kernel(release: str, filesystems: str) -> Finding:
-    """Judge the kernel by its release and the text of /proc/filesystems."""
-    if "overlay" in filesystems.split():
+def of_kernel(release: str, filesystems: str, *, loadable: bool = False) -> Finding:
+    """Judge the kernel by its release and the text of /proc/filesystems.
+
+    `loadable` is whether it finds overlayfs as a module, which the first mount loads.
+    """
+    if "overlay" in filesystems.split() or loadable:
         return Finding(subject="kernel", grade=Grade.OK, text=f"{release}, with overlayfs")
     return Finding(
         subject="kernel",

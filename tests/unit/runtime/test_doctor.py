@@ -91,6 +91,7 @@ def test_a_kernel_needs_overlayfs() -> None:
     assert of_kernel("6.1", "nodev\tproc\nnodev\toverlay\n").line() == (
         "kernel: 6.1, with overlayfs"
     )
+    assert of_kernel("6.1", "", loadable=True).grade is Grade.OK
     finding = of_kernel("6.1", "nodev\tproc\n\text4\n")
     assert (finding.grade, finding.text) == (Grade.BROKEN, "6.1 has no overlayfs")
     assert "modprobe overlay" in finding.mend
