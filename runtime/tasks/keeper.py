@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -120,6 +121,19 @@ class Keeper:
         """Let the runtime create a CREATING task; its record tells the outcome."""
         live = self.live(task)
         live.creation = self.jobs.job(self._create(task, request, live), f"create {task.id}")
+
+    async def create_again(self, task: Task) -> None:
+        """Create a task whose first create was cut off, once what is left of that is gone."""
+        request = self.request(task, task.id)
+        try:
+            await self.clean(task)
+            self.live(task).cleaned = False
+            await asyncio.to_thread(_start_over, request)
+            self.parts.monitor.prepare(request)
+        except (Error, OSError) as error:
+            await self.fail(task, f"cannot create container {task.id} again: {error}")
+        else:
+            self.create(task, request)
 
     async def _create(self, task: Task, request: MonitorRequest, live: Live) -> None:
         with self.parts.operations.begin("create task", task.id) as operation:
@@ -264,3 +278,11 @@ class Keeper:
         """SIGKILL whatever is in the task's cgroup; a task without one has nothing there."""
         if task.cgroup:
             await asyncio.to_thread(self.parts.cgroups.kill, task.cgroup)
+
+
+def _start_over(request: MonitorRequest) -> None:
+    """Forget what an earlier monitor wrote: it is another one's exit code and another's FIFOs."""
+    shutil.rmtree(request.directory, ignore_errors=True)
+    request.directory.mkdir(mode=0o700, parents=True)
+    for name in ("attach", "ctl", "winsz"):
+        (request.bundle / name).unlink(missing_ok=True)

@@ -58,14 +58,15 @@ class Recovery:
         self._bury(self._keeper.conclude(task, lambda old: states.lost(old, why, now)))
 
     async def _created(self, task: Task) -> None:
-        """Go on with a create that came to its end, and undo one that did not."""
+        """Go on with a create that came to its end; begin one that did not anew.
+
+        The client has its id and will start it: all that a create needs is in the bundle.
+        """
         monitored = await self._keeper.parts.monitor.find(self._keeper.request(task))
         if monitored is not None:
             self._keeper.created(task, monitored)
             return
-        why = f"cannot create container {task.id}: the daemon was restarted meanwhile"
-        now = self._keeper.parts.now()
-        self._bury(self._keeper.conclude(task, lambda old: states.failed(old, why, now)))
+        self._keeper.jobs.spawn(self._keeper.create_again(task), f"create {task.id} again")
 
     async def _found(self, task: Task) -> None:
         if task.process is None or task.monitor is None:

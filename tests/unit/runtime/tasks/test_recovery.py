@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from runtime.tasks import State, Task
+from store.errors import FailedPreconditionError
 from tests import programs
 from tests.fakes.containers import FakeNode, FullRecords
 from tests.stage import Stage, create
@@ -82,7 +83,7 @@ async def test_a_create_the_daemon_could_not_record_is_adopted(
         assert (await tasks.start("test", "a")).state is State.RUNNING
 
 
-async def test_a_create_that_never_came_to_be_is_a_failure(
+async def test_a_create_that_never_came_to_be_begins_anew(
     stage: Stage, records: FullRecords, node: FakeNode
 ) -> None:
     async with stage.service(records) as tasks:
@@ -91,9 +92,31 @@ async def test_a_create_that_never_came_to_be_is_a_failure(
     cut = replace(records.get("test", "a"), state=State.CREATING, process=None, monitor=None)
     records.put("test", "a", cut)
     node.requests.clear()
+    (left,) = node.containers.values()
+    stale = cut.directory / "exits" / "a"
+    stale.parent.mkdir(exist_ok=True)
+    stale.write_text("137")
     async with stage.service(records) as tasks:
         await tasks.recover()
-        task = tasks.get("test", "a")
-        assert task.state is State.STOPPED
-        assert "restarted" in task.failure
-        await until(lambda: node.containers == {})
+        assert (await tasks.start("test", "a")).state is State.RUNNING
+        (again,) = node.containers.values()
+        assert again is not left
+        assert left.state == "stopped"
+        assert not stale.exists()
+
+
+async def test_a_create_that_cannot_begin_anew_is_a_failure(
+    stage: Stage, records: FullRecords, node: FakeNode
+) -> None:
+    async with stage.service(records) as tasks:
+        await create(tasks, stage, programs.LOYAL)
+        await until(lambda: tasks.get("test", "a").state is State.CREATED)
+    cut = replace(records.get("test", "a"), state=State.CREATING, process=None, monitor=None)
+    records.put("test", "a", cut)
+    node.requests.clear()
+    node.refuse["create"] = FailedPreconditionError("no room")
+    async with stage.service(records) as tasks:
+        await tasks.recover()
+        with pytest.raises(FailedPreconditionError, match="no room"):
+            await tasks.start("test", "a")
+        assert tasks.get("test", "a").state is State.STOPPED
