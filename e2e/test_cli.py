@@ -12,7 +12,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from e2e.client import Client, Container, Pod, Running, connected
 from e2e.conftest import DaemonMaker
 from e2e.daemon import REPOSITORY, Daemon, Service
 from e2e.images import BUSYBOX, LAYERED, WEB
-from e2e.registry import Registry
+from e2e.registry import ALICE, Options, Registry, serving
 
 pytestmark = pytest.mark.root
 
@@ -476,6 +476,29 @@ def on_a_terminal(ferry: Ferry, *argv: str) -> tuple[str, str, int]:
         os.close(ours)
     out, _ = process.communicate(timeout=SECONDS)
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode()), out.decode(), process.returncode
+
+
+def test_a_private_registry_wants_a_user_and_gets_the_password_unseen(
+    make_daemon: DaemonMaker, image_layout: Path, tmp_path: Path
+) -> None:
+    ferry = Ferry(make_daemon().address)
+    with serving(tmp_path / "private", Options(user=ALICE)) as registry:
+        replace(registry, layout=image_layout).push(image_layout, BUSYBOX)
+        reference = registry.reference(BUSYBOX)
+        first, second = ferry.fails("pull", reference).splitlines()
+        assert "it wants a user name and a password" in first
+        assert second == "With a name and a password: `ferry pull --user NAME IMAGE`."
+        assert "401" in ferry.fails("pull", "--user", "alice:wrong", reference)
+        done = subprocess.run(
+            [sys.executable, "-m", "cri.cli", "pull", "--user", ALICE.name, reference],
+            input=f"{ALICE.password}\n",
+            env=ferry.environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=SECONDS,
+        )
+        assert re.fullmatch(r"sha256:[0-9a-f]{64}\n", done.stdout)
 
 
 async def test_without_a_terminal_only_the_id_is_printed(

@@ -204,8 +204,8 @@ class Daemon:
             return unreachable(self._path, why)
         if code is StatusCode.DEADLINE_EXCEEDED and not text.startswith("cannot"):
             return DeadlineExceededError(
-                f"cannot {method}: the daemon at {self._path} does not answer: what it does is in"
-                " its log after `systemctl kill -s USR1 ferryd`"
+                f"cannot get an answer to {method}: the daemon at {self._path} is silent;"
+                " `systemctl kill -s USR1 ferryd` makes it log what it does"
             )
         return error_class(code)(text)
 

@@ -104,7 +104,7 @@ async def test_another_server_is_told_from_ours(tmp_path: Path) -> None:
             StatusCode.DEADLINE_EXCEEDED,
             "Deadline Exceeded",
             DeadlineExceededError,
-            "does not answer: what it does is in its log after `systemctl kill -s USR1 ferryd`",
+            "is silent; `systemctl kill -s USR1 ferryd` makes it log what it does",
         ),
         (StatusCode.FAILED_PRECONDITION, "pinned", FailedPreconditionError, "pinned"),
         (StatusCode.UNAVAILABLE, "Socket closed", UnavailableError, "Socket closed"),
