@@ -420,7 +420,7 @@ async def test_a_pull_has_a_bar_for_each_layer(
     ferry = Ferry(daemon.address)
     manifest = await layers_of(registry, f"{LAYERED}:gzip")
     assert len(manifest) == 5
-    async with slow(registry.host, pace=200_000) as host:
+    async with slow(registry.host, pace=500_000) as host:
         screen, printed, code = await asyncio.to_thread(
             on_a_terminal, ferry, "pull", f"{host}/{LAYERED}:gzip"
         )

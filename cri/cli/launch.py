@@ -25,6 +25,7 @@ class Launched:
     pod: str
     container: str
     uid: str
+    log: Path
 
 
 async def launch(daemon: Daemon, wish: Wish, handler: str) -> Launched:
@@ -40,7 +41,8 @@ async def launch(daemon: Daemon, wish: Wish, handler: str) -> Launched:
     except BaseException:
         await take_back(daemon, uid)
         raise
-    return Launched(pod=sandbox, container=id_, uid=uid)
+    log = Path(pod.log_directory, container.log_path)
+    return Launched(pod=sandbox, container=id_, uid=uid, log=log)
 
 
 async def attend(daemon: Daemon, launched: Launched, interrupts: Interrupts, write: Write) -> int:
@@ -59,8 +61,7 @@ async def attend(daemon: Daemon, launched: Launched, interrupts: Interrupts, wri
             sys.stderr.write(f"ferry: {error}\n")
 
     try:
-        path = Path((await daemon.container(launched.container)).log_path)
-        with Reader(path) as reader:
+        with Reader(launched.log) as reader:
             watching = follow(daemon, launched.container, reader, write)
             code = await interrupts.during(watching, stop)
     finally:

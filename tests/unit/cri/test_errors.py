@@ -4,7 +4,14 @@ from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cri.errors import MAX_DETAILS, details, is_surprise, shortened, status_code
+from cri.errors import (
+    MAX_DETAILS,
+    details,
+    error_class,
+    is_surprise,
+    shortened,
+    status_code,
+)
 from store import errors
 
 
@@ -59,3 +66,19 @@ def test_texts_are_cut_between_characters(text: str) -> None:
     assert len(cut.encode()) <= MAX_DETAILS
     if cut != text.encode(errors="replace").decode():
         assert cut.endswith("...")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (StatusCode.NOT_FOUND, errors.NotFoundError),
+        (StatusCode.INVALID_ARGUMENT, errors.InvalidArgumentError),
+        (StatusCode.INTERNAL, errors.Error),
+        (StatusCode.CANCELLED, errors.Error),
+        (StatusCode.OUT_OF_RANGE, errors.Error),
+    ],
+)
+def test_a_client_reads_a_code_back_as_the_error(
+    code: StatusCode, kind: type[errors.Error]
+) -> None:
+    assert error_class(code) is kind

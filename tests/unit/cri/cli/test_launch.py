@@ -96,7 +96,8 @@ async def test_output_and_exit_code_come_and_the_pod_goes(
     daemon: Daemon, interrupts: Interrupts, logs: Path
 ) -> None:
     launched = await launch(daemon, WISH, "")
-    write(Path((await daemon.container(launched.container)).log_path), b"T stdout F hi\n")
+    assert str(launched.log) == (await daemon.container(launched.container)).log_path
+    write(launched.log, b"T stdout F hi\n")
     await daemon.stop(launched.container, 0)
     texts: list[bytes] = []
     code = await attend(daemon, launched, interrupts, lambda entry: texts.append(entry.text))
@@ -151,21 +152,6 @@ async def test_a_container_that_somebody_removed_has_no_exit_code(
     daemon: Daemon, interrupts: Interrupts
 ) -> None:
     launched = await launch(daemon, WISH, "")
-    container = (await daemon.container(launched.container)).log_path
-    assert container
-    removed = asyncio.Event()
-
-    async def remove() -> None:
-        await daemon.remove_pod(launched.pod)
-        removed.set()
-
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        watching = group.create_task(failure(daemon, launched, interrupts))
-        group.create_task(remove())
-    assert "somebody else removed it" in watching.result()
-
-
-async def failure(daemon: Daemon, launched: launching.Launched, interrupts: Interrupts) -> str:
-    with pytest.raises(NotFoundError) as raised:
+    await daemon.remove_pod(launched.pod)
+    with pytest.raises(NotFoundError, match="somebody else removed it"):
         await attend(daemon, launched, interrupts, lambda _: None)
-    return str(raised.value)

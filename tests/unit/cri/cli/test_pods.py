@@ -5,7 +5,7 @@ import pytest
 
 from cri.cli import pods, removal
 from cri.cli.daemon import Daemon
-from cri.cli.removal import RUN_LABEL, log_directory, remove_by_uid
+from cri.cli.removal import RUN_LABEL, log_directory
 from cri.cli.requests import Wish, container_config, pod_config
 from store.errors import InvalidArgumentError, NotFoundError
 from tests.serving import Parts
@@ -84,11 +84,3 @@ async def test_the_id_of_a_container_is_said_to_be_one(daemon: Daemon, address: 
         await pods.rm([container], address=address)
     assert str(raised.value).endswith(f"; {container[:13]} is a container of default/one")
     assert await daemon.addresses("gone") == []
-
-
-async def test_all_pods_of_a_uid_are_removed_and_no_other(daemon: Daemon) -> None:
-    await run(daemon, "one")
-    (pod,) = await daemon.pods()
-    other = await run(daemon, "two")
-    await remove_by_uid(daemon, pod.metadata.uid)
-    assert [each.id for each in await daemon.pods()] == [other]
