@@ -430,7 +430,10 @@ async def test_a_pull_has_a_bar_for_each_layer(
         short = digest.removeprefix("sha256:")[:13]
         verbs = set(re.findall(rf"(\w+) +{short}", screen))
         assert "done" in verbs, screen[-3000:]
-        assert verbs <= {"fetching", "unpacking", "done"}
+        assert verbs <= {"waiting", "fetching", "unpacking", "done"}
+    first = screen.index("waiting")
+    rows = re.findall(r"waiting +([0-9a-f]{13})", screen[first : screen.index("done", first)])
+    assert list(dict.fromkeys(rows)) == [digest[7:20] for digest in manifest]  # in their order
     biggest = max(manifest, key=lambda each: manifest[each]).removeprefix("sha256:")[:13]
     shares = re.findall(rf"fetching +{biggest}.*? (\d+\.\d)/(\d\.\d) MB", screen)
     assert len(set(shares)) > 3, shares  # it moved

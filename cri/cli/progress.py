@@ -27,9 +27,9 @@ class Row:
         """What is being done with it."""
         if self.finished:
             return "done"
-        if self.fetched is not None and self.fetched < self.total:
-            return "fetching"
-        return "resolving" if self.unpacked is None and self.fetched is None else "unpacking"
+        if self.unpacked is None and not self.fetched:
+            return "resolving" if self.fetched is None else "waiting"
+        return "fetching" if 0 < (self.fetched or 0) < self.total else "unpacking"
 
     @property
     def done(self) -> int:

@@ -75,7 +75,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far one piece of a pull is. `stage` is resolve, download, unpack or publish."""
+    """How far one piece of a pull is. `stage` is resolve, download, unpack or publish.
+
+    A layer that waits for its turn, or is found to be here already, has a download of 0 bytes.
+    """
 
     stage: str
     item: str

@@ -73,8 +73,10 @@ class Fetcher:
     async def blob(self, wanted: Descriptor, growth: Growth, *, fresh: bool = False) -> None:
         """Have a layer in content, telling `growth` how far it is; failures go there too.
 
-        With `fresh` it is fetched even if it is there, because what is there is no good.
+        With `fresh` it is fetched even if it is there, because what is there is no good. It is
+        reported before its turn comes, so that whoever watches sees what is still to do.
         """
+        self._task.report(Progress(stage="download", item=wanted.digest, total=wanted.size))
         try:
             async with self._slots, self._locks.hold(wanted.digest):
                 await self._task.lease.add_content(wanted.digest)

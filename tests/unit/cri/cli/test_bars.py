@@ -18,7 +18,7 @@ def test_every_layer_has_a_bar_with_what_is_done() -> None:
     last = screen.getvalue().split("resolving")[-1].rpartition("done      example.org")[2]
     lines = [line.split()[:2] for line in last.splitlines()[1:4]]
     assert lines == [
-        ["fetching", "0000000000000"],
+        ["waiting", "0000000000000"],
         ["done", "0000000000000"],
         ["unpacking", "0000000000000"],
     ]

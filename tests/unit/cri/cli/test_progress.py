@@ -18,7 +18,7 @@ def seen(*news: News, total: int = 10) -> list[tuple[str, int]]:
     ("news", "expected"),
     [
         ([("resolve", 0)], ("resolving", 0)),
-        ([("download", 0)], ("fetching", 0)),
+        ([("download", 0)], ("waiting", 0)),
         ([("download", 4)], ("fetching", 4)),
         ([("download", 4), ("unpack", 3)], ("fetching", 4)),
         ([("unpack", 3), ("download", 4)], ("fetching", 4)),
@@ -29,7 +29,8 @@ def seen(*news: News, total: int = 10) -> list[tuple[str, int]]:
         ([("download", 10), ("unpack", 10)], ("done", 10)),
         ([("unpack", 10), ("download", 10)], ("done", 10)),
         ([("resolve", 0), ("publish", 0)], ("done", 10)),
-        ([("download", 4), ("download", 0)], ("fetching", 0)),  # begun anew elsewhere
+        ([("download", 4), ("download", 0)], ("waiting", 0)),  # begun anew elsewhere
+        ([("download", 0), ("unpack", 3)], ("unpacking", 3)),  # it was here already
     ],
 )
 def test_a_row_shows_what_keeps_its_layer(news: list[News], expected: tuple[str, int]) -> None:

@@ -75,20 +75,22 @@ async def test_a_blob_is_told_of_while_it_comes(node: Node) -> None:
         await fetcher.blob(LAYER, growth)
     await growth.published()
     assert (growth.path, growth.kept) == (node.content.path(LAYER.digest), False)
-    assert [progress.done for progress in told] == [0, 2500, 5000]
+    assert [progress.done for progress in told] == [0, 0, 2500, 5000]  # waits, begins, comes
     assert lease.added == [f"content {LAYER.digest}", f"ingest layer-{LAYER.digest}"]
     assert (await node.content.info(NAMESPACE, LAYER.digest)).labels == {"s": "x"}
     assert fetcher.fetched
 
 
 async def test_what_is_there_is_not_fetched_unless_it_is_no_good(node: Node) -> None:
-    remote = Remote()
-    async with fetching(node, remote, []) as (fetcher, _):
+    remote, told = Remote(), list[Progress]()
+    async with fetching(node, remote, told) as (fetcher, _):
         await fetcher.blob(LAYER, Growth())
         growth = Growth()
+        told.clear()
         await fetcher.blob(LAYER, growth)
         assert growth.kept
         assert len(remote.asked) == 1
+        assert [progress.done for progress in told] == [0]
         await fetcher.blob(LAYER, growth, fresh=True)
         assert len(remote.asked) == 2
     async with fetching(node, remote, [], "other") as (fetcher, _):
