@@ -431,8 +431,7 @@ async def test_a_pull_has_a_bar_for_each_layer(
         verbs = set(re.findall(rf"(\w+) +{short}", screen))
         assert "done" in verbs, screen[-3000:]
         assert verbs <= {"waiting", "fetching", "unpacking", "done"}
-    first = screen.index("waiting")
-    rows = re.findall(r"waiting +([0-9a-f]{13})", screen[first : screen.index("done", first)])
+    rows = re.findall(r"(?:waiting|fetching|unpacking|done) +([0-9a-f]{13})", screen)
     assert list(dict.fromkeys(rows)) == [digest[7:20] for digest in manifest]  # in their order
     biggest = max(manifest, key=lambda each: manifest[each]).removeprefix("sha256:")[:13]
     shares = re.findall(rf"fetching +{biggest}.*? (\d+\.\d)/(\d\.\d) MB", screen)
