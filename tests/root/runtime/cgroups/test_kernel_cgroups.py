@@ -17,6 +17,8 @@ from tests.waiting import PATIENCE
 pytestmark = pytest.mark.root
 
 _ROOT = Path("/sys/fs/cgroup")
+# Takes half a megabyte first: what it took before it was in the cgroup is not counted there.
+_BUSY = "x=xxxxxxxx; while [ ${#x} -lt 500000 ]; do x=$x$x; done; while :; do y=$((y+1)); done"
 
 
 class _KernelBench:
@@ -81,7 +83,7 @@ class TestCgroupsV1(CgroupsContract):
     def test_a_busy_process_is_counted(self, bench: _KernelBench) -> None:
         bench.make("/ferry-test/a")
         (_ROOT / "memory/ferry-test/a/memory.limit_in_bytes").write_text(str(32 << 20))
-        bench.start("/ferry-test/a", "x=1; while :; do x=$((x+1)); done")
+        bench.start("/ferry-test/a", _BUSY)
         counters = _busy(bench.cgroups, "/ferry-test/a")
         assert counters.memory_limit == 32 << 20
         assert counters.memory_usage is not None
@@ -128,16 +130,18 @@ class TestCgroupsV2(CgroupsContract):
 
     def test_a_busy_process_is_counted(self, bench: _KernelBench) -> None:
         bench.make("/ferry-test/a")
-        bench.start("/ferry-test/a", "x=1; while :; do x=$((x+1)); done")
+        bench.start("/ferry-test/a", _BUSY)
         counters = _busy(bench.cgroups, "/ferry-test/a")
         assert counters.cpu_user is not None
         assert counters.cpu_system is not None
 
 
 def _busy(cgroups: Cgroups, directory: str) -> Counters:
-    """Read until a millisecond of CPU time shows."""
+    """Read until a millisecond of CPU time and some memory show."""
     deadline = time.monotonic() + PATIENCE
-    while ((counters := cgroups.read(directory)).cpu_usage or 0) < 1_000_000:
+    while True:
+        counters = cgroups.read(directory)
+        if (counters.cpu_usage or 0) >= 1_000_000 and counters.memory_usage != 0:
+            return counters
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    return counters
