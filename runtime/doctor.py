@@ -140,6 +140,12 @@ def of_host(facts: HostFacts, handler: Handler | None) -> Iterator[Finding]:
             "are refused",
             "Linux 5.12 and runc 1.1 or crun 1.4 have them",
         )
+    if facts.apparmor and not facts.apparmor_default:
+        yield _less(
+            "AppArmor",
+            "RuntimeDefault confines nothing: ferry brings no profile of its own",
+            "name a loaded one as Localhost",
+        )
     if handler is not None and not handler.features.seccomp:
         yield _less("seccomp", f"{handler.name} was built without it: profiles cannot be applied")
 

@@ -153,6 +153,7 @@ def test_what_a_node_cannot_do_is_said() -> None:
         oom_score_floor=0,
         swap_accounting=False,
         recursive_readonly=False,
+        apparmor=True,
     )
     lines = [finding.line() for finding in of_host(less, RUNC)]
     assert lines == [
@@ -160,6 +161,10 @@ def test_what_a_node_cannot_do_is_said() -> None:
         "oom_score_adj: what is below 0 becomes that: CAP_SYS_RESOURCE is missing",
         "swap: cannot be limited; boot with swapaccount=1, or with cgroup v2",
         "recursive read-only mounts: are refused; Linux 5.12 and runc 1.1 or crun 1.4 have them",
+        (
+            "AppArmor: RuntimeDefault confines nothing: ferry brings no profile of its own;"
+            " name a loaded one as Localhost"
+        ),
         "seccomp: runc was built without it: profiles cannot be applied",
     ]
     assert {finding.grade for finding in of_host(less, RUNC)} == {Grade.LIMITED}
