@@ -4,6 +4,7 @@
 #   make test     set-up, every check, every test (root: in scopes of their own)
 #   make check    format, lint, types, imports, document links, shell scripts
 #   make bench    ferry beside containerd, in one run
+#   make e2e-vm   ferry installed on an emulated Debian 13: systemd, cgroup v2 (slow)
 #   make install  ferry on this node: programs, environment, configuration, systemd unit
 #
 # Caches lie outside the tree: $XDG_CACHE_HOME/ferry, or /var/cache/ferry for root.
@@ -66,6 +67,11 @@ demo: setup
 bench: setup
 	@$(PY) -m e2e.bench.peer || true
 	@$(PY) -m e2e.bench $(BENCH)
+
+# Builds a machine with QEMU; skips with the reason where that is not installed.
+.PHONY: e2e-vm
+e2e-vm: setup
+	@$(PY) -m e2e.vm $(TESTS)
 
 # --- a node ------------------------------------------------------------------------------------
 
