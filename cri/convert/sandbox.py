@@ -6,8 +6,8 @@ from cri.api.runtime.v1 import api_pb2 as pb
 from cri.convert.enums import PROTOCOLS, SANDBOX_STATES, known
 from cri.convert.resources import resources_from
 from cri.convert.security import namespaces_to, sandbox_security_from
-from runtime.network import PortMapping
-from runtime.pods import DnsConfig, Filter, Sandbox, SandboxConfig, SandboxMetadata, SandboxState
+from runtime.network import DnsConfig, PortMapping
+from runtime.pods import Filter, Sandbox, SandboxConfig, SandboxMetadata, SandboxState
 from runtime.spec import NamespaceMode
 from store.errors import InvalidArgumentError
 

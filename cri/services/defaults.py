@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from cri.config import Pods, SeccompDefault
-from runtime.pods import ContainerConfig, DnsConfig, SandboxConfig
+from runtime.network import DnsConfig
+from runtime.pods import ContainerConfig, SandboxConfig
 from runtime.spec import NamespaceMode, Profile, ProfileKind
 
 

@@ -23,8 +23,20 @@ class PortMapping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DnsConfig:
+    """The contents of a pod's resolv.conf."""
+
+    servers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttachRequest:
-    """One pod to connect. `netns` is the pinned namespace; the pod's names serve CNI and logs."""
+    """One pod to connect. `netns` is the pinned namespace; the pod's names serve CNI and logs.
+
+    Of the annotations a network reads `kubernetes.io/ingress-bandwidth` and `egress-bandwidth`.
+    """
 
     sandbox_id: str
     netns: Path
@@ -33,6 +45,7 @@ class AttachRequest:
     pod_uid: str = ""
     ports: tuple[PortMapping, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    dns: DnsConfig = field(default_factory=DnsConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +74,17 @@ class Network(Protocol):
         Raises:
             ResourceExhaustedError: no address is free; names the range.
             AlreadyExistsError: a host port is taken; names port, protocol and holder.
+            InvalidArgumentError: a port mapping or a bandwidth can not be; names it.
             UnavailableError: the network is not ready; the text is the status.
         """
         ...
 
     async def detach(self, sandbox_id: str, netns: Path | None = None) -> None:
-        """Give back addresses, ports and interfaces; unknown ids are no error."""
+        """Give back addresses, ports and interfaces; unknown ids are no error.
+
+        Called while the pod's namespace is still there, if it is: some plugins want to take from
+        it what they had put in. `netns` is for sandboxes of which nothing is known.
+        """
         ...
 
     async def recover(self, known: Collection[str]) -> None:
@@ -84,4 +102,20 @@ class Network(Protocol):
             InvalidArgumentError: not one or two (dual-stack, comma separated) networks.
             FailedPreconditionError: pods hold addresses of another range.
         """
+        ...
+
+
+class NodeNetwork(Network, Protocol):
+    """A network as the daemon owns it: with its upkeep, and its end."""
+
+    def holds(self, sandbox_id: str) -> bool:
+        """Tell whether the sandbox is on record here."""
+        ...
+
+    async def maintain(self, every: float = 10.0) -> None:
+        """Keep the network as it should be, looking every so many seconds, until cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what the daemon holds; pods stay connected."""
         ...

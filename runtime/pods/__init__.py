@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runtime.network import PortMapping
+from runtime.network import DnsConfig, PortMapping
 from runtime.oci import ExecOutput
 from runtime.spec import DeviceRequest, MountRequest, ProcessUser, Resources, Security
 
@@ -44,15 +44,6 @@ class SandboxMetadata:
     uid: str
     namespace: str
     attempt: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DnsConfig:
-    """The contents of a pod's resolv.conf."""
-
-    servers: tuple[str, ...] = ()
-    searches: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """A pod's resolv.conf, resolv.conf(5)."""
 
-from runtime.pods import DnsConfig
+from runtime.network import DnsConfig
 from store.errors import InvalidArgumentError
 
 

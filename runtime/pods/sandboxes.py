@@ -3,13 +3,14 @@
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from runtime import operations
 from runtime.flight import Flight
 from runtime.locks import Locks
-from runtime.network import AttachRequest
+from runtime.network import AttachRequest, DnsConfig
 from runtime.pods import Filter, Sandbox, SandboxConfig, SandboxState
 from runtime.pods import check as checks
 from runtime.pods.files import SandboxMaker
@@ -122,15 +123,14 @@ class SandboxService:
     async def release(self, sandbox: Sandbox) -> None:
         """Give back network, namespaces and mounts of a sandbox; idempotent."""
         await self._holders.stop(sandbox)
-        await self._maker.unpin(sandbox)
         if sandbox.config.security.namespaces.network is not NamespaceMode.NODE:
-            operations.stage("network", f"detach {sandbox.id[:12]}")
-            await self._node.network.detach(sandbox.id)
+            await self._disconnect(sandbox.namespace, sandbox.id)
+        await self._maker.unpin(sandbox)
 
     async def sweep(self, namespace: str, id_: str) -> None:
         """Remove what a crash left of a sandbox that has no record."""
+        await self._disconnect(namespace, id_)
         await self._maker.sweep(namespace, id_)
-        await self._node.network.detach(id_)
 
     def lost(self, sandbox: Sandbox, reason: str) -> None:
         """Say that a sandbox cannot be used any more; its containers are left alone."""
@@ -182,15 +182,24 @@ class SandboxService:
         attachment = await self._node.network.attach(
             AttachRequest(
                 sandbox_id=sandbox.id,
-                netns=self._node.layout.sandbox(sandbox.namespace, sandbox.id).namespace("net"),
+                netns=self._netns(sandbox.namespace, sandbox.id),
                 pod_namespace=config.metadata.namespace,
                 pod_name=config.metadata.name,
                 pod_uid=config.metadata.uid,
                 ports=config.ports,
                 annotations=config.annotations,
+                dns=config.dns or DnsConfig(),
             )
         )
         return attachment.addresses
+
+    async def _disconnect(self, namespace: str, id_: str) -> None:
+        """Give back the network while the namespace is there, which plugins may want to enter."""
+        operations.stage("network", f"detach {id_[:12]}")
+        await self._node.network.detach(id_, self._netns(namespace, id_))
+
+    def _netns(self, namespace: str, id_: str) -> Path:
+        return self._node.layout.sandbox(namespace, id_).namespace("net")
 
     def _forget(self, sandbox: Sandbox, undo: Rollback) -> None:
         if not undo.failures:

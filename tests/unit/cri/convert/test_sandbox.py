@@ -9,8 +9,8 @@ from cri.convert.sandbox import (
     sandbox_status_to,
     sandbox_to,
 )
-from runtime.network import PortMapping
-from runtime.pods import DnsConfig, Filter, Sandbox, SandboxConfig, SandboxMetadata, SandboxState
+from runtime.network import DnsConfig, PortMapping
+from runtime.pods import Filter, Sandbox, SandboxConfig, SandboxMetadata, SandboxState
 from runtime.spec import NamespaceMode, NamespaceModes, Resources, Security
 from store.errors import InvalidArgumentError
 

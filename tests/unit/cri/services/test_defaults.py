@@ -4,10 +4,10 @@ import pytest
 
 from cri.config import Pods, SeccompDefault
 from cri.services.defaults import RequestDefaults, configured
+from runtime.network import DnsConfig
 from runtime.pods import (
     ContainerConfig,
     ContainerMetadata,
-    DnsConfig,
     ImageRequest,
     SandboxConfig,
     SandboxMetadata,

@@ -1,6 +1,6 @@
 import pytest
 
-from runtime.pods import DnsConfig
+from runtime.network import DnsConfig
 from runtime.pods.dns import resolv_conf
 from store.errors import InvalidArgumentError
 

@@ -23,6 +23,7 @@ from store.errors import (
     NotFoundError,
     UnimplementedError,
 )
+from tests.faulty import Faults
 from tests.podnode import IMAGE, NAMESPACE, Daemon, Ground, daemon
 from tests.waiting import until
 
@@ -68,6 +69,16 @@ async def test_a_pod_goes_through_its_whole_life(ground: Ground) -> None:
         with pytest.raises(NotFoundError):
             one.containers.get(NAMESPACE, id_)
     assert ground.left() == []
+
+
+async def test_the_network_lets_go_while_the_namespace_is_there(ground: Ground) -> None:
+    faults = Faults()
+    async with daemon(ground, faults) as one:
+        pod = await one.pods.run(NAMESPACE, POD, "")
+        faults.calls.clear()
+        await one.pods.stop(NAMESPACE, pod)
+        calls = [call for call in faults.calls if call.startswith(("network", "namespaces"))]
+        assert calls == ["network.detach", "namespaces.remove"]
 
 
 async def test_fifty_calls_at_once_make_one_sandbox_and_one_container(ground: Ground) -> None:
