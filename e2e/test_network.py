@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -212,6 +213,57 @@ async def test_a_taken_host_port_is_refused(cri: Client, logs: Path, images: Ima
             await cri.run_pod(Pod(name="late", logs=logs, ports=[(PORT, 80)]))
     async with cri.pod(Pod(name="late", logs=logs, ports=[(PORT, 80)])):
         pass
+
+
+@pytest.mark.ferry
+async def test_anybody_may_listen_below_1024_and_ping(
+    cri: Client, images: Images, handler: str, logs: Path
+) -> None:
+    async with cri.pod(Pod(name="plain", logs=logs), handler) as running:
+        container = await tool(cri, running, images)
+        folder = Path("/proc/sys/net/ipv4")
+        ports = await cri.output(container, "cat", str(folder / "ip_unprivileged_port_start"))
+        assert ports == "0"
+        groups = await cri.output(container, "cat", str(folder / "ping_group_range"))
+        assert groups.split() == ["0", "2147483647"]
+
+
+@pytest.mark.ferry
+async def test_bandwidth_is_limited_as_annotated(
+    cri: Client, images: Images, handler: str, logs: Path
+) -> None:
+    limits = {"kubernetes.io/ingress-bandwidth": "8M", "kubernetes.io/egress-bandwidth": "16M"}
+    async with cri.pod(Pod(name="slow", logs=logs, annotations=limits), handler) as running:
+        container = await tool(cri, running, images)
+        address = (await cri.pod_status(running.id)).network.ip
+        serve = "timeout 10 nc -l -p 9000 </dev/zero >/dev/null"
+        async with asyncio.TaskGroup() as group:
+            group.create_task(cri.exec(container, "sh", "-c", serve))
+            received = await rate_from(address, 9000)
+        assert 10e6 < received < 20e6
+    bad = {"kubernetes.io/ingress-bandwidth": "fast"}
+    with pytest.raises(aio.AioRpcError, match="ingress-bandwidth: 'fast'") as refused:
+        await cri.run_pod(Pod(name="bad", logs=logs, annotations=bad))
+    assert code(refused.value) is StatusCode.INVALID_ARGUMENT
+
+
+async def dial(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect, once the server is there."""
+    while True:
+        try:
+            return await asyncio.open_connection(address, port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.02)
+
+
+async def rate_from(address: str, port: int, size: int = 3_000_000) -> float:
+    """Return how many bits per second come from a server that sends without end."""
+    async with asyncio.timeout(20):
+        reader, writer = await dial(address, port)
+        began = time.monotonic()
+        await reader.readexactly(size)
+        writer.close()
+        return size * 8 / (time.monotonic() - began)
 
 
 @pytest.mark.ferry

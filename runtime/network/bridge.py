@@ -102,6 +102,10 @@ class BridgeNetwork:
             self._fail("NotSetUp", f"moving to {cidr}")
             await self._set_up()
 
+    def holds(self, sandbox_id: str) -> bool:
+        """Tell whether the sandbox is on record here."""
+        return self._ledger.find(sandbox_id) is not None
+
     async def maintain(self, every: float = 10.0) -> None:
         """Run `check` every so many seconds, until cancelled."""
         while True:
@@ -120,10 +124,11 @@ class BridgeNetwork:
 
     async def teardown(self) -> None:
         """Take the whole network off the node, records included: for uninstalling."""
+        shapers = {pod.shaper for pod in self._ledger.pods().values() if pod.shaper}
         self._ledger.clear()
         self._fail("NotSetUp", "torn down")
         with _explained(f"remove the bridge {self._name}"):
-            remove = partial(self._remove_all, self._condemned.take())
+            remove = partial(self._remove_all, self._condemned.take() | shapers)
             await blocking.run("remove the network", self._name, remove)
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from runtime.network import AttachRequest, links, nat
 from runtime.network.addresses import AddressPool, Subnet, parse_subnets
+from runtime.network.bandwidth import parse_bandwidth
 from runtime.network.ports import PortTable, normalized
 from runtime.network.wires import PodLink
 from store.errors import AlreadyExistsError, FailedPreconditionError
@@ -72,20 +73,21 @@ class Ledger:
 
         Raises:
             AlreadyExistsError: the sandbox has addresses, or a port is taken.
-            InvalidArgumentError: a port mapping can not be.
+            InvalidArgumentError: a port mapping or a bandwidth can not be.
             ResourceExhaustedError: no address is free.
         """
         id_ = request.sandbox_id
         if self.find(id_) is not None:
             raise AlreadyExistsError(f"cannot connect sandbox {id_}: it is connected")
         ports = normalized(request.ports)
+        bandwidth = parse_bandwidth(request.annotations)
         self._ports.reserve(id_, ports)
         addresses: list[str] = []
         try:
             addresses.extend(pool.allocate() for pool in self._pools)
             nat.host_ports(addresses, ports)
             link = links.link_name(self._bridge, id_)
-            pod = PodLink(link=link, addresses=tuple(addresses), ports=ports)
+            pod = PodLink(link=link, addresses=tuple(addresses), ports=ports, bandwidth=bandwidth)
             self._records.pods.add(self._bridge, id_, pod)
         except BaseException:
             self._free(id_, addresses)

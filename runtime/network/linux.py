@@ -11,7 +11,7 @@ from typing import Final
 from runtime.kernel import netlink
 from runtime.kernel.namespaces import in_thread
 from runtime.kernel.netlink import Netlink, Request
-from runtime.network import host, links
+from runtime.network import host, links, shaping
 from runtime.network.addresses import Subnet
 from runtime.network.rules import PortRules
 from runtime.network.wires import BridgeConfig, PodLink
@@ -61,6 +61,7 @@ class LinuxWires:
         """Give a namespace its interface, addresses, routes and host ports."""
         with _opened(netns) as descriptor:
             self._socket.send(self._pair(pod, descriptor))
+        self._limit(pod)
         in_thread(lambda: _configure(pod.addresses, self._subnets), netns)
         self._rules.add(pod)
 
@@ -69,6 +70,8 @@ class LinuxWires:
         self._rules.remove(pod)
         with _gone_is_fine():
             self._socket.send((links.set_down(pod.link),))
+        if pod.shaper:  # it does not go with the namespace
+            self.delete((pod.shaper,))
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete interfaces."""
@@ -137,6 +140,18 @@ class LinuxWires:
         mac = links.hardware_address(pod.addresses[0])
         pair = links.make_pair(pod.link, self._index, netns, mac, self._mtu)
         return [pair, links.set_hairpin(pod.link)] if self._config.hairpin else [pair]
+
+    def _limit(self, pod: PodLink) -> None:
+        """Hold a pod to its bandwidth, from the node's end."""
+        limits, link = pod.bandwidth, pod.link
+        if limits.ingress:
+            index = socket.if_nametoindex(link)
+            self._socket.send((shaping.limit(f"what {link} receives", index, limits.ingress),))
+        if limits.egress:
+            self._socket.send((shaping.make_shaper(pod.shaper),))
+            indexes = socket.if_nametoindex(link), socket.if_nametoindex(pod.shaper)
+            self._socket.send(shaping.redirect(link, *indexes))
+            self._socket.send((shaping.limit(f"what {link} sends", indexes[1], limits.egress),))
 
     def _refuse_overlap(self, subnets: Sequence[Subnet]) -> None:
         own = self._bridge_index()

@@ -6,12 +6,13 @@ and come from threads, several at a time.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 from runtime.network import PortMapping
 from runtime.network.addresses import Subnet
+from runtime.network.bandwidth import Bandwidth
 from store.errors import InvalidArgumentError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,14}")
@@ -57,6 +58,12 @@ class PodLink:
     link: str
     addresses: tuple[str, ...]
     ports: tuple[PortMapping, ...] = ()
+    bandwidth: Bandwidth = field(default_factory=Bandwidth)
+
+    @property
+    def shaper(self) -> str:
+        """The interface through which what it sends is led, if that is limited; or ""."""
+        return f"fs{self.link[2:]}" if self.bandwidth.egress else ""
 
 
 class Wires(Protocol):
