@@ -146,7 +146,7 @@ async def run(
         output = stack.enter_context(Streams(limit))
         fds = output.fds
         if stdin:
-            fds[0] = stack.enter_context(_memory_file(stdin))
+            fds[0] = stack.enter_context(memory_file(stdin))
         process = spawn(argv, fds=fds, env=env)
         output.started()
         try:
@@ -163,7 +163,7 @@ async def run(
 
 
 @contextlib.contextmanager
-def _memory_file(data: bytes) -> Iterator[int]:
+def memory_file(data: bytes) -> Iterator[int]:
     """Give `data` as a readable descriptor: no writer to feed, no deadlock at any size."""
     fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
     try:

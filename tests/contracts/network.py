@@ -6,7 +6,7 @@ The range is 10.99.0.0/28: 13 pods.
 
 import ipaddress
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pytest
 
@@ -44,7 +44,12 @@ def tcp(port: int, host_ip: str = "") -> PortMapping:
 
 
 class NetworkContract:
-    """The fixture `bench` is where the implementation under test lives."""
+    """The fixture `bench` is where the implementation under test lives.
+
+    `exhausted` is how an error names the range that has no address left.
+    """
+
+    exhausted: ClassVar[str] = SUBNET
 
     async def test_a_pod_gets_an_address_of_the_range(self, bench: Bench) -> None:
         network = await bench.network()
@@ -67,7 +72,7 @@ class NetworkContract:
             for number in range(PODS)
         ]
         assert len(set(given)) == PODS
-        with pytest.raises(ResourceExhaustedError, match=SUBNET):
+        with pytest.raises(ResourceExhaustedError, match=self.exhausted):
             await network.attach(request(bench, "late"))
         await network.detach("pod5")
         assert (await network.attach(request(bench, "next"))).addresses == (given[5],)
