@@ -23,7 +23,7 @@ from cri import node as nodes
 from cri import server as servers
 from cri.api.ferry.v1 import node_pb2_grpc
 from cri.background import Every, forever
-from cri.config import Config
+from cri.config import Config, Network, NetworkPlugin
 from cri.config.load import Loaded
 from cri.config.text import plain
 from cri.control import Control
@@ -50,9 +50,15 @@ from runtime.cgroups.v2 import CgroupsV2
 from runtime.kernel.mounts import LinuxMounts
 from runtime.kernel.namespaces import LinuxNamespaces, PodDefaults
 from runtime.monitor.conmon import Conmon
+from runtime.network import NodeNetwork
 from runtime.network.bridge import BridgeNetwork
+from runtime.network.cni.directory import present
+from runtime.network.cni.ledger import CniPod, CniRecords
+from runtime.network.cni.network import CniConfig, CniNetwork
+from runtime.network.cni.programs import Programs
 from runtime.network.ledger import NetworkRecords, PodRange
 from runtime.network.linux import LinuxWires
+from runtime.network.succession import Succession
 from runtime.network.wires import BridgeConfig, PodLink
 from runtime.oci.cli import OciCommandLine
 from runtime.operations import Operations
@@ -115,7 +121,7 @@ class _Pods:
     sandboxes: SandboxService
     containers: ContainerService
     tasks: TaskService
-    network: BridgeNetwork
+    network: NodeNetwork
     recovery: Recovery
 
     async def recover(self, rebooted: bool) -> None:  # noqa: FBT001 - a fact, not a switch
@@ -280,7 +286,38 @@ def _tasks_of(base: _Base, store: _Store, cgroups: Cgroups) -> TaskService:
     )
 
 
-def _network(base: _Base, store: _Store) -> BridgeNetwork:
+async def _network(base: _Base, store: _Store) -> NodeNetwork:
+    """Return the network that is wanted; the other one, too, while pods are connected by it.
+
+    It is chosen at start only: a file that appears in the directory would otherwise split the pods
+    of a running node into two networks that may not reach each other.
+    """
+    ranges = SqliteRecords(store.database, "network.ranges", PodRange)
+    links = SqliteRecords(store.database, "network.pods", PodLink)
+    pods = SqliteRecords(store.database, "network.cni", CniPod)
+    by_bridge = partial(_bridge, base, NetworkRecords(pods=links, ranges=ranges))
+    by_cni = partial(_cni, base, CniRecords(pods=pods, ranges=ranges))
+    if await _wants_cni(base.config.network):
+        return Succession(by_cni(), by_bridge()) if any(links.walk()) else by_cni()
+    return Succession(by_bridge(), by_cni()) if any(pods.walk()) else by_bridge()
+
+
+async def _wants_cni(config: Network) -> bool:
+    if config.plugin is not NetworkPlugin.AUTO:
+        return config.plugin is NetworkPlugin.CNI
+    directory = config.cni_conf_directory
+    return await blocking.run("look for CNI", str(directory), partial(present, directory))
+
+
+def _cni(base: _Base, records: CniRecords) -> CniNetwork:
+    config = base.config.network
+    programs = Programs(
+        config.cni_bin_directories, base.equipment.environment, timeout=config.cni_plugin_seconds
+    )
+    return CniNetwork(CniConfig(directory=config.cni_conf_directory), records, programs)
+
+
+def _bridge(base: _Base, records: NetworkRecords) -> BridgeNetwork:
     config = base.config.network
     bridge = BridgeConfig(
         name=config.bridge,
@@ -288,14 +325,7 @@ def _network(base: _Base, store: _Store) -> BridgeNetwork:
         masquerade=config.masquerade,
         nft=str(base.equipment.program("nft")),
     )
-    return BridgeNetwork(
-        bridge,
-        NetworkRecords(
-            pods=SqliteRecords(store.database, "network.pods", PodLink),
-            ranges=SqliteRecords(store.database, "network.ranges", PodRange),
-        ),
-        LinuxWires(bridge),
-    )
+    return BridgeNetwork(bridge, records, LinuxWires(bridge))
 
 
 async def _pods(stack: AsyncExitStack, base: _Base, store: _Store) -> _Pods:
@@ -303,7 +333,7 @@ async def _pods(stack: AsyncExitStack, base: _Base, store: _Store) -> _Pods:
     tree = CgroupsV2() if equipment.cgroups.version == 2 else CgroupsV1()
     cgroups = SystemdCgroups(tree) if equipment.driver is Driver.SYSTEMD else tree
     tasks = await stack.enter_async_context(_tasks_of(base, store, cgroups))
-    network = _network(base, store)
+    network = await _network(base, store)
     stack.push_async_callback(network.close)
     node = Node(
         layout=base.layout,

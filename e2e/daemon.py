@@ -45,7 +45,11 @@ def default_settings(folder: Path, *, number: int = 0) -> dict[str, dict[str, ob
     return {
         "daemon": {"log_level": "debug"},
         "images": {"hosts_directories": [str(folder / "certs.d")]},
-        "network": {"bridge": f"ferrytest{number}", "subnets": [f"10.{77 + number}.0.0/16"]},
+        "network": {
+            "plugin": "bridge",
+            "bridge": f"ferrytest{number}",
+            "subnets": [f"10.{77 + number}.0.0/16"],
+        },
         "cgroups": {"driver": "cgroupfs"},
     }
 

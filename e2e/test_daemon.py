@@ -167,7 +167,8 @@ async def test_daemons_that_want_the_same_network_say_so(
     make_daemon: DaemonMaker, tmp_path: Path, logs: Path, network: dict[str, object], words: str
 ) -> None:
     make_daemon()
-    second = make_daemon({**default_settings(tmp_path, number=2), "network": network})
+    section = {"plugin": "bridge", **network}
+    second = make_daemon({**default_settings(tmp_path, number=2), "network": section})
     async with connected(second.address) as client:
         status = (await client.runtime.Status(pb.StatusRequest())).status
         (condition,) = [each for each in status.conditions if each.type == "NetworkReady"]

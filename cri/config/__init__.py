@@ -42,6 +42,14 @@ class CgroupDriver(enum.StrEnum):
     SYSTEMD = "systemd"
 
 
+class NetworkPlugin(enum.StrEnum):
+    """Who connects pods; `auto` is cni if a network configuration is there at start."""
+
+    AUTO = "auto"
+    BRIDGE = "bridge"
+    CNI = "cni"
+
+
 class SeccompDefault(enum.StrEnum):
     """What a request without any seccomp profile gets."""
 
@@ -161,8 +169,26 @@ class Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """[network]: how pods get their addresses."""
+    """[network]: how pods get their addresses. `bridge` to `masquerade` are the built-in one's."""
 
+    plugin: NetworkPlugin = option(
+        NetworkPlugin.AUTO,
+        "auto takes CNI if a file is in cni_conf_directory when the daemon starts, otherwise the"
+        " built-in bridge. Say cni where the file comes later; pods keep the network they have.",
+    )
+    cni_conf_directory: Path = option(
+        Path("/etc/cni/net.d"),
+        "Where CNI configurations are put; the first valid one by name counts, changes at once.",
+        check=absolute,
+    )
+    cni_bin_directories: tuple[Path, ...] = option(
+        (Path("/opt/cni/bin"), Path("/usr/lib/cni")),
+        "Where CNI plugins are looked for, in this order.",
+        check=all_absolute,
+    )
+    cni_plugin_seconds: float = option(
+        60.0, "A CNI plugin that runs longer is killed, and the pod fails.", check=at_least(1)
+    )
     bridge: str = option(
         "ferry0", "The bridge that pods are attached to; made when missing.", check=_interface
     )
