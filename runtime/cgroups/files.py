@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from runtime.cgroups import Pressure, text
 from store.errors import Error, FailedPreconditionError, InvalidArgumentError
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR})
@@ -38,7 +39,7 @@ def below(root: str, directory: str) -> str:
 def read_text(path: str) -> str | None:
     """Return what a cgroup file says, or None if the file or its cgroup is not there.
 
-    Text paths and three system calls, no layers: a list of statistics reads some 20 files for
+    Text paths and three system calls, no layers: a list of statistics reads some ten files for
     each of a thousand cgroups.
     """
     try:
@@ -64,14 +65,25 @@ def _read_all(descriptor: int) -> str:
 
 def read_int(path: str) -> int | None:
     """Return the file's only number; None for `max`, for anything else and if it is gone."""
-    text = (read_text(path) or "").strip()
-    return int(text) if text.removeprefix("-").isdigit() else None
+    word = (read_text(path) or "").strip()
+    return int(word) if word.removeprefix("-").isdigit() else None
+
+
+def read_numbers(paths: Mapping[str, str]) -> dict[str, int]:
+    """Return the only number of each file, by the names given; without those that have none."""
+    found = {name: read_int(path) for name, path in paths.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def read_pressure(path: str) -> Pressure | None:
+    """Return what a pressure file says; None where the kernel has none."""
+    content = read_text(path)
+    return text.pressure(content) if content else None
 
 
 def read_table(path: str) -> dict[str, int]:
     """Return the file's `name value` lines; empty if it is gone."""
-    pairs = (line.split() for line in (read_text(path) or "").splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+    return text.table(read_text(path) or "")
 
 
 def picked(table: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
@@ -79,18 +91,18 @@ def picked(table: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]
     return {new: table[old] for new, old in names.items() if old in table}
 
 
-def write(path: str, text: str) -> bool:
+def write(path: str, value: str) -> bool:
     """Write with one system call; False if the file or its cgroup is not there."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.write(descriptor, text.encode())
+            os.write(descriptor, value.encode())
         finally:
             os.close(descriptor)
     except OSError as error:
         if error.errno in _GONE:
             return False
-        raise Error(f"cannot write {text!r} to {path}: {error.strerror}") from error
+        raise Error(f"cannot write {value!r} to {path}: {error.strerror}") from error
     return True
 
 

@@ -33,9 +33,9 @@ class SystemdCgroups:
         """The version of the tree."""
         return self._inner.version
 
-    def read(self, directory: str) -> Counters:
+    def read(self, directory: str, *, detailed: bool = False) -> Counters:
         """See `Cgroups.read`."""
-        return self._inner.read(directory)
+        return self._inner.read(directory, detailed=detailed)
 
     def oom_kills(self, directory: str) -> int | None:
         """See `Cgroups.oom_kills`."""
@@ -44,6 +44,10 @@ class SystemdCgroups:
     def pids(self, directory: str) -> list[int]:
         """See `Cgroups.pids`."""
         return self._inner.pids(directory)
+
+    def processes(self, directory: str) -> list[int]:
+        """See `Cgroups.processes`."""
+        return self._inner.processes(directory)
 
     def kill(self, directory: str) -> None:
         """See `Cgroups.kill`."""

@@ -59,6 +59,21 @@ class CgroupsContract:
         bench.make("/ferry-test/a")
         assert before <= bench.cgroups.read("/ferry-test/a").timestamp <= time.time_ns()
 
+    def test_a_detailed_reading_tells_no_less(self, bench: Bench) -> None:
+        bench.make("/ferry-test/a")
+        bench.enter("/ferry-test/a")
+        plain = bench.cgroups.read("/ferry-test/a")
+        detailed = bench.cgroups.read("/ferry-test/a", detailed=True)
+        assert plain.memory_limit == detailed.memory_limit
+        assert plain.pids is None
+        assert plain.extra.keys() <= detailed.extra.keys()
+
+    def test_processes_are_counted_with_those_below(self, bench: Bench) -> None:
+        bench.make("/ferry-test/a/b")
+        first, second = bench.enter("/ferry-test/a"), bench.enter("/ferry-test/a/b")
+        assert bench.cgroups.processes("/ferry-test/a") == sorted([first, second])
+        assert bench.cgroups.processes("/ferry-test/none") == []
+
     def test_processes_are_listed_with_those_below(self, bench: Bench) -> None:
         bench.make("/ferry-test/a/b")
         first, second = bench.enter("/ferry-test/a"), bench.enter("/ferry-test/a/b")

@@ -3,29 +3,34 @@
 import itertools
 import posixpath
 import time
+from dataclasses import replace
 
 from runtime.cgroups import Cgroups, Counters
 from store.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 
 
 class MemoryCgroups:
-    """`Cgroups` over a dictionary. `members` and `kills` are for tests to fill."""
+    """`Cgroups` over a dictionary. `members`, `kills` and `counters` are for tests to fill."""
 
     def __init__(self, version: int = 2) -> None:
         self._version = version
         self.members: dict[str, list[int]] = {}
         self.kills: dict[str, int] = {}
+        self.counters: dict[str, Counters] = {}
+        self.readings: list[tuple[str, bool]] = []
 
     @property
     def version(self) -> int:
         return self._version
 
-    def read(self, directory: str) -> Counters:
-        if self._clean(directory) not in self.members:
+    def read(self, directory: str, *, detailed: bool = False) -> Counters:
+        path = self._clean(directory)
+        self.readings.append((path, detailed))
+        if path not in self.members:
             raise NotFoundError(f"cannot read cgroup {directory}: it is gone")
-        return Counters(
-            timestamp=time.time_ns(), cpu_usage=1, memory_usage=4096, pids=len(self.pids(directory))
-        )
+        simple = Counters(timestamp=0, cpu_usage=1, memory_usage=4096)
+        pids = len(self.pids(directory)) if detailed else None
+        return replace(self.counters.get(path, simple), timestamp=time.time_ns(), pids=pids)
 
     def oom_kills(self, directory: str) -> int | None:
         path = self._clean(directory)
@@ -33,6 +38,9 @@ class MemoryCgroups:
 
     def pids(self, directory: str) -> list[int]:
         return sorted(pid for path in self._below(directory) for pid in self.members[path])
+
+    def processes(self, directory: str) -> list[int]:
+        return self.pids(directory)
 
     def kill(self, directory: str) -> None:
         for path in self._below(directory):

@@ -331,7 +331,7 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(
             check=True,
             timeout=PATIENCE,
         )
-        counters = cgroups.read(directory)
+        counters = cgroups.read(directory, detailed=True)
         assert counters.memory_limit == 128 << 20
         assert counters.extra["cpu_quota"] == -1
         assert counters.extra["cpu_period"] == 100_000

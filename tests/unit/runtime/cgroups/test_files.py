@@ -26,6 +26,22 @@ def test_numbers(tmp_path: Path) -> None:
     assert files.read_int(f"{tmp_path}/missing/f") is None
 
 
+def test_numbers_by_name_are_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("1\n")
+    (tmp_path / "none").write_text("max\n")
+    paths = {name: f"{tmp_path}/{name}" for name in ("one", "none", "missing")}
+    assert files.read_numbers(paths) == {"one": 1}
+
+
+def test_pressure_is_none_where_the_kernel_has_none(tmp_path: Path) -> None:
+    assert files.read_pressure(f"{tmp_path}/cpu.pressure") is None
+    (tmp_path / "cpu.pressure").write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=3\n")
+    found = files.read_pressure(f"{tmp_path}/cpu.pressure")
+    assert found is not None
+    assert found.some is not None
+    assert found.some.total == 3
+
+
 def test_tables_skip_what_is_no_pair(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("a 1\nb two\nc\nd 4 5\ne 6\n")
     assert files.read_table(f"{tmp_path}/f") == {"a": 1, "e": 6}

@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 
+from runtime.cgroups import DeviceIo, Hugepages, Pressure, Stall
 from runtime.cgroups.v1 import CgroupsV1
 from store.errors import NotFoundError
 
 _FILES = {
     "memory/pod/c/memory.usage_in_bytes": "1000\n",
     "memory/pod/c/memory.limit_in_bytes": "5000\n",
-    "memory/pod/c/memory.memsw.usage_in_bytes": "1300\n",
     "memory/pod/c/memory.memsw.limit_in_bytes": "6000\n",
     "memory/pod/c/memory.max_usage_in_bytes": "2000\n",
     "memory/pod/c/memory.failcnt": "3\n",
     "memory/pod/c/memory.kmem.usage_in_bytes": "70\n",
     "memory/pod/c/memory.stat": (
         "inactive_file 1\ntotal_inactive_file 400\ntotal_rss 300\ntotal_pgfault 11\n"
-        "total_pgmajfault 2\ntotal_cache 500\ntotal_mapped_file 60\n"
+        "total_pgmajfault 2\ntotal_cache 500\ntotal_mapped_file 60\ntotal_swap 300\n"
     ),
     "memory/pod/c/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n",
     "cpuacct/pod/c/cpuacct.usage": "9000000\n",
@@ -30,6 +30,11 @@ _FILES = {
     "cpu/pod/c/cpu.cfs_period_us": "100000\n",
     "pids/pod/c/pids.current": "6\n",
     "pids/pod/c/pids.max": "max\n",
+    "memory/pod/c/memory.soft_limit_in_bytes": "800\n",
+    "blkio/pod/c/blkio.throttle.io_service_bytes_recursive": "8:0 Read 10\n8:0 Write 20\n",
+    "blkio/pod/c/blkio.throttle.io_serviced_recursive": "8:0 Read 1\n8:0 Write 2\n",
+    "hugetlb/pod/c/hugetlb.2MB.usage_in_bytes": "2097152\n",
+    "hugetlb/pod/c/hugetlb.2MB.max_usage_in_bytes": "4194304\n",
 }
 
 
@@ -43,7 +48,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_every_counter(root: Path) -> None:
-    counters = CgroupsV1(root).read("/pod/c")
+    counters = CgroupsV1(root, ("2MB", "1GB")).read("/pod/c", detailed=True)
     assert (counters.cpu_usage, counters.cpu_user, counters.cpu_system) == (
         9_000_000,
         6_000_000,
@@ -68,16 +73,52 @@ def test_every_counter(root: Path) -> None:
         "cpu_shares": 512,
         "cpu_quota": -1,
         "cpu_period": 100000,
+        "memory_reservation": 800,
+        "oom_kills": 4,
     }
     assert CgroupsV1(root).oom_kills("/pod/c") == 4
+    assert counters.devices == (
+        DeviceIo(major=8, minor=0, read_bytes=10, written_bytes=20, reads=1, writes=2),
+    )
+    assert counters.hugepages == (Hugepages(page_size="2MB", usage=2 << 20, max_usage=4 << 20),)
+    assert counters.cpu_pressure is None
+
+
+def test_a_plain_reading_has_what_lists_show(root: Path) -> None:
+    cgroups = CgroupsV1(root, ("2MB",))
+    plain, detailed = cgroups.read("/pod/c"), cgroups.read("/pod/c", detailed=True)
+    for name in ("cpu_usage", "memory_working_set", "memory_limit", "swap_usage", "page_faults"):
+        assert getattr(plain, name) == getattr(detailed, name)
+    assert (plain.cpu_user, plain.pids, plain.devices, plain.hugepages) == (None, None, (), ())
+    assert plain.extra == {"memory_cache": 500, "memory_mapped_file": 60}
+
+
+def test_pressure_is_told_by_the_unified_part_of_a_hybrid_layout(root: Path) -> None:
+    unified = root / "unified/pod/c"
+    unified.mkdir(parents=True)
+    (root / "unified/cgroup.procs").touch()
+    (unified / "io.pressure").write_text("some avg10=0.00 avg60=0.00 avg300=2.50 total=9\n")
+    counters = CgroupsV1(root).read("/pod/c")
+    assert counters.io_pressure == Pressure(some=Stall(total=9, avg10=0, avg60=0, avg300=2.5))
+    assert counters.cpu_pressure is None
+
+
+def test_processes_are_those_of_the_pids_controller(root: Path) -> None:
+    (root / "pids/pod/c/below").mkdir()
+    (root / "pids/pod/c/cgroup.procs").write_text("7\n")
+    (root / "pids/pod/c/below/cgroup.procs").write_text("9\n")
+    (root / "memory/pod/c/cgroup.procs").write_text("8\n")
+    assert CgroupsV1(root).processes("/pod") == [7, 9]
 
 
 def test_no_limit_is_none_and_old_kernels_count_ticks(root: Path) -> None:
     (root / "memory/pod/c/memory.limit_in_bytes").write_text("9223372036854771712\n")
     (root / "cpuacct/pod/c/cpuacct.usage_user").unlink()
-    counters = CgroupsV1(root).read("/pod/c")
+    (root / "memory/pod/c/memory.soft_limit_in_bytes").write_text("9223372036854771712\n")
+    counters = CgroupsV1(root).read("/pod/c", detailed=True)
     assert counters.memory_limit is None
     assert counters.swap_limit is None
+    assert "memory_reservation" not in counters.extra
     assert (counters.cpu_user, counters.cpu_system) == (70_000_000, 80_000_000)
 
 

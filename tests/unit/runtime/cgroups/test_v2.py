@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.cgroups import DeviceIo, Hugepages, Pressure, Stall
 from runtime.cgroups.v2 import CgroupsV2
 from store.errors import NotFoundError
 from tests.waiting import PATIENCE
@@ -28,6 +29,12 @@ _FILES = {
     "cpu.weight": "20\n",
     "pids.current": "6\n",
     "pids.max": "100\n",
+    "memory.low": "800\n",
+    "cpu.pressure": "some avg10=1.00 avg60=0.00 avg300=0.00 total=5\n",
+    "memory.pressure": "some avg10=0.00 avg60=2.00 avg300=0.00 total=6\n",
+    "io.pressure": "full avg10=0.00 avg60=0.00 avg300=3.00 total=7\n",
+    "io.stat": "8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n",
+    "hugetlb.2MB.current": "2097152\n",
 }
 
 
@@ -43,11 +50,11 @@ def top(tmp_path: Path) -> Path:
 @pytest.fixture
 def cgroups(tmp_path: Path, top: Path) -> CgroupsV2:
     assert top.is_dir()
-    return CgroupsV2(tmp_path)
+    return CgroupsV2(tmp_path, ("2MB", "1GB"))
 
 
 def test_every_counter(cgroups: CgroupsV2) -> None:
-    counters = cgroups.read("/kubepods.slice/c.scope")
+    counters = cgroups.read("/kubepods.slice/c.scope", detailed=True)
     assert (counters.cpu_usage, counters.cpu_user, counters.cpu_system) == (
         9_000_000,
         6_000_000,
@@ -73,13 +80,31 @@ def test_every_counter(cgroups: CgroupsV2) -> None:
         "memory_failcnt": 3,
         "memory_max_usage": 2000,
         "pids_max": 100,
+        "memory_reservation": 800,
+        "oom_kills": 4,
     }
     assert cgroups.oom_kills("/kubepods.slice/c.scope") == 4
+    assert counters.cpu_pressure == Pressure(some=Stall(total=5, avg10=1, avg60=0, avg300=0))
+    assert counters.memory_pressure == Pressure(some=Stall(total=6, avg10=0, avg60=2, avg300=0))
+    assert counters.io_pressure == Pressure(full=Stall(total=7, avg10=0, avg60=0, avg300=3))
+    assert counters.devices == (
+        DeviceIo(major=8, minor=0, read_bytes=10, written_bytes=20, reads=1, writes=2),
+    )
+    assert counters.hugepages == (Hugepages(page_size="2MB", usage=2 << 20),)
+
+
+def test_a_plain_reading_has_pressure_but_no_devices(cgroups: CgroupsV2) -> None:
+    plain = cgroups.read("/kubepods.slice/c.scope")
+    assert (plain.memory_limit, plain.swap_usage, plain.pids) == (5000, 300, None)
+    assert plain.cpu_pressure is not None
+    assert (plain.devices, plain.hugepages) == ((), ())
+    assert "memory_max_usage" not in plain.extra
 
 
 def test_no_quota_reads_as_on_v1(cgroups: CgroupsV2, top: Path) -> None:
     (top / "cpu.max").write_text("max 100000\n")
-    assert cgroups.read("/kubepods.slice/c.scope").extra["cpu_quota"] == -1
+    counters = cgroups.read("/kubepods.slice/c.scope", detailed=True)
+    assert counters.extra["cpu_quota"] == -1
 
 
 def test_a_working_set_is_never_negative(cgroups: CgroupsV2, top: Path) -> None:
@@ -89,7 +114,7 @@ def test_a_working_set_is_never_negative(cgroups: CgroupsV2, top: Path) -> None:
 
 def test_a_cgroup_without_files_reads_as_nothing_known(cgroups: CgroupsV2, tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
-    counters = cgroups.read("/bare")
+    counters = cgroups.read("/bare", detailed=True)
     assert (counters.cpu_usage, counters.memory_usage, counters.memory_working_set) == (
         None,
         None,
