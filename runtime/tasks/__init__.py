@@ -6,7 +6,7 @@ each of them again, or says why it cannot (UNKNOWN, with the reason in `message`
 """
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -73,6 +73,10 @@ class TaskRequest:
     stdin_once: bool = False
 
 
+TaskObserver = Callable[[Task | None, Task], None]
+"""Is told of a task before and after it moved; None before it was there."""
+
+
 class TaskReader(Protocol):
     """Lookup, from memory."""
 
@@ -90,6 +94,13 @@ class TaskReader(Protocol):
 
     def changes(self) -> AsyncIterator[Task]:
         """Yield each task as it changes state, from now on; never drops one."""
+        ...
+
+    def observe(self, observer: TaskObserver) -> None:
+        """Call `observer` at every change of state from now on, right after it.
+
+        Nothing else happens to the task meanwhile, so it must neither raise nor take long.
+        """
         ...
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 
 from runtime.events import Broadcast
-from runtime.tasks import Task
+from runtime.tasks import Task, TaskObserver
 from store.metadata import Records
 
 Change = Callable[[Task], Task]
@@ -15,6 +15,7 @@ class Ledger:
     def __init__(self, records: Records[Task]) -> None:
         self._records = records
         self._moves: Broadcast[Task] = Broadcast()
+        self._observers: list[TaskObserver] = []
 
     def get(self, namespace: str, id_: str) -> Task:
         """Return the record or raise NotFoundError."""
@@ -32,19 +33,28 @@ class Ledger:
         """See `TaskReader.changes`."""
         return self._moves.subscribe()
 
+    def observe(self, observer: TaskObserver) -> None:
+        """See `TaskReader.observe`."""
+        self._observers.append(observer)
+
     def add(self, task: Task) -> None:
         """Record a new task; AlreadyExistsError if there is one."""
         self._records.add(task.namespace, task.id, task)
-        self._moves.publish(task)
+        self._tell(None, task)
 
     def move(self, task: Task, change: Change) -> Task:
         """Change the record of `task` as it is now, and tell of it if its state is another."""
         before = self._records.get(task.namespace, task.id)
         after = self._records.update(task.namespace, task.id, change)
         if after.state is not before.state:
-            self._moves.publish(after)
+            self._tell(before, after)
         return after
 
     def forget(self, task: Task) -> None:
         """Remove the record."""
         self._records.delete(task.namespace, task.id)
+
+    def _tell(self, before: Task | None, after: Task) -> None:
+        for observer in self._observers:
+            observer(before, after)
+        self._moves.publish(after)

@@ -19,7 +19,7 @@ from runtime.oci import ExecOutput
 from runtime.operations import follow
 from runtime.rollback import Rollback
 from runtime.spec import Resources
-from runtime.tasks import State, Task, TaskRequest, states
+from runtime.tasks import State, Task, TaskObserver, TaskRequest, states
 from runtime.tasks.keeper import Keeper, Parts
 from runtime.tasks.ledger import Ledger
 from runtime.tasks.live import Live
@@ -71,6 +71,10 @@ class TaskService:
     def changes(self) -> AsyncIterator[Task]:
         """See `TaskReader.changes`."""
         return self._ledger.changes()
+
+    def observe(self, observer: TaskObserver) -> None:
+        """See `TaskReader.observe`."""
+        self._ledger.observe(observer)
 
     async def create(self, request: TaskRequest) -> Task:
         """See `Tasks.create`.

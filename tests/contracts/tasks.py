@@ -119,6 +119,25 @@ class TasksContract:
         told = [(await anext(changes)).state for _ in range(4)]
         assert told == [State.CREATING, State.CREATED, State.RUNNING, State.STOPPED]
 
+    async def test_an_observer_sees_each_move_as_it_happens(
+        self, tasks: Tasks, request_: Request
+    ) -> None:
+        moves: list[tuple[State | None, State]] = []
+
+        def observe(before: Task | None, after: Task) -> None:
+            assert tasks.get(after.namespace, after.id) == after
+            moves.append((before.state if before else None, after.state))
+
+        tasks.observe(observe)
+        await self.running(tasks, request_, programs.QUICK)
+        await tasks.wait("test", "a")
+        assert moves == [
+            (None, State.CREATING),
+            (State.CREATING, State.CREATED),
+            (State.CREATED, State.RUNNING),
+            (State.RUNNING, State.STOPPED),
+        ]
+
     async def test_stop_gives_the_program_its_signal(self, tasks: Tasks, request_: Request) -> None:
         await self.running(tasks, request_)
         assert tasks.get("test", "a").process is not None

@@ -51,3 +51,14 @@ async def test_a_refused_change_changes_nothing() -> None:
     assert ledger.find("test", "a") is None
     with pytest.raises(NotFoundError):
         ledger.move(TASK, lambda old: old)
+
+
+async def test_observers_come_before_whoever_follows_the_stream() -> None:
+    ledger = Ledger(MemoryRecords("task"))
+    seen: list[tuple[Task | None, Task]] = []
+    ledger.observe(lambda before, after: seen.append((before, after)))
+    ledger.add(TASK)
+    assert seen == [(None, TASK)]
+    ledger.move(TASK, lambda old: replace(old, message="no move"))
+    failed = ledger.move(TASK, lambda old: states.failed(old, "no", 1))
+    assert seen[1:] == [(replace(TASK, message="no move"), failed)]
