@@ -6,12 +6,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cri.background import forever
 from runtime.cgroups.paths import CgroupfsPaths
 from runtime.network import Attachment, AttachRequest, NetworkStatus
 from runtime.oci import Handler
 from runtime.operations import Operations
 from runtime.pods import Sandbox
 from runtime.pods.containers import ContainerService
+from runtime.pods.events import PodEventSource
 from runtime.pods.holder import PidHolders
 from runtime.pods.layout import Layout
 from runtime.pods.members import MemberTable
@@ -19,6 +21,7 @@ from runtime.pods.node import Node
 from runtime.pods.recovery import Recovery
 from runtime.pods.sandboxes import SandboxService
 from runtime.pods.tables import SandboxTable
+from runtime.stats.service import StatsService
 from runtime.tasks import Task
 from runtime.tasks.keeper import Parts
 from runtime.tasks.service import TaskService
@@ -137,6 +140,8 @@ class Daemon:
     containers: ContainerService
     tasks: TaskService
     node: Node
+    events: PodEventSource
+    statistics: StatsService
 
 
 @asynccontextmanager
@@ -184,9 +189,13 @@ async def daemon(
             ContainerService(node, sandboxes, members, holders)
         )
         pods = await stack.enter_async_context(SandboxService(node, sandboxes, containers, holders))
+        events = PodEventSource(sandboxes, members, tasks)
+        statistics = StatsService(node, pods, containers)
+        background = await stack.enter_async_context(forever())
+        background.run(statistics.run(), "measure layers")
         await tasks.recover(rebooted=boot != BOOT)
         await Recovery(
             node=node, sandboxes=sandboxes, members=members, pods=pods, containers=containers
         ).run()
-        yield Daemon(pods, containers, tasks, node)
+        yield Daemon(pods, containers, tasks, node, events, statistics)
         await asyncio.sleep(0)

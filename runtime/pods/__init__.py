@@ -10,7 +10,7 @@ AlreadyExistsError.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,7 +66,10 @@ class SandboxConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A sandbox's record. Times are Unix nanoseconds; `holder` is the shared PID namespace's."""
+    """A sandbox's record. Times are Unix nanoseconds; `holder` is the shared PID namespace's.
+
+    `overhead` and `resources` are None until they differ from the configuration's.
+    """
 
     namespace: str
     id: str
@@ -81,6 +84,8 @@ class Sandbox:
     reason: str = ""
     holder_pid: int = 0
     holder_started: int = 0
+    overhead: Resources | None = None
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +178,42 @@ class Filter:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+class EventKind(enum.StrEnum):
+    """What has happened to a sandbox or container."""
+
+    CREATED = "created"
+    STARTED = "started"
+    STOPPED = "stopped"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodEvent:
+    """Something that happened at `at` (Unix ns) to the sandbox or container `id`.
+
+    `sandbox` and `containers` are the whole pod right after that; of a pod that was deleted, its
+    last record.
+    """
+
+    kind: EventKind
+    id: str
+    at: int
+    sandbox: Sandbox
+    containers: tuple[ContainerStatus, ...] = ()
+
+
+class PodEvents(Protocol):
+    """What happens, as it happens."""
+
+    def listen(self, namespace: str) -> AsyncIterator[PodEvent]:
+        """Yield every event from now on; bounded.
+
+        A listener that falls too far behind gets what was kept for it, then a
+        ResourceExhaustedError. The iteration ends when the daemon does.
+        """
+        ...
+
+
 class Sandboxes(Protocol):
     """The life of sandboxes."""
 
@@ -186,6 +227,18 @@ class Sandboxes(Protocol):
 
     async def remove(self, namespace: str, id_: str) -> None:
         """Stop and remove all of it; idempotent, unknown ids are no error."""
+        ...
+
+    async def resize(
+        self, namespace: str, id_: str, *, overhead: Resources | None, resources: Resources | None
+    ) -> None:
+        """Take note of new limits for the pod as a whole; None leaves one as it is.
+
+        The client owns the pod's cgroup and writes them there once this has agreed.
+
+        Raises:
+            FailedPreconditionError: the sandbox is not READY, or uses more memory than it may.
+        """
         ...
 
     def get(self, namespace: str, id_: str) -> Sandbox:

@@ -4,7 +4,7 @@ A status is made once for each change of record or task, so that lists hand out 
 and whoever keeps something derived from them can tell by identity that it is still good.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,7 @@ class MemberTable:
         self._tasks = tasks
         self._all: dict[Key, Member] = {}
         self._by_sandbox: dict[Key, dict[str, Member]] = {}
+        self._observers: list[Callable[[Member], None]] = []
         rows = [
             (record.created_at, id_, namespace, record)
             for namespace, id_, record in records.walk()
@@ -60,6 +61,10 @@ class MemberTable:
         for bad in records.quarantined():
             pod = _unknown(bad.id, f"its record is damaged: {bad.reason}")
             self._remember(Member(bad.namespace, bad.id, 0, pod))
+
+    def observe_deletion(self, observer: Callable[[Member], None]) -> None:
+        """Call `observer` right after a container was forgotten, from now on; it must not raise."""
+        self._observers.append(observer)
 
     def add(self, namespace: str, id_: str, record: Container, pod: PodContainer) -> None:
         """Commit a new container."""
@@ -85,6 +90,8 @@ class MemberTable:
         siblings.pop(member.id, None)
         if not siblings:
             self._by_sandbox.pop((member.namespace, member.pod.sandbox_id), None)
+        for observer in self._observers:
+            observer(member)
 
     def forget(self, namespace: str, id_: str) -> None:
         """Forget a container of which perhaps only the record on disk exists."""
@@ -97,6 +104,10 @@ class MemberTable:
     def get(self, namespace: str, id_: str) -> Member:
         """Return a container by id or unique prefix, or raise NotFoundError."""
         return self._all[namespace, full_id(self._all, namespace, id_, "container")]
+
+    def find(self, namespace: str, id_: str) -> Member | None:
+        """Return the container with exactly this id, or None."""
+        return self._all.get((namespace, id_))
 
     def of(self, namespace: str, sandbox_id: str) -> list[Member]:
         """Return the containers of one sandbox, oldest first."""

@@ -3,11 +3,12 @@
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from runtime import operations
+from runtime import blocking, operations
 from runtime.flight import Flight
 from runtime.locks import Locks
 from runtime.network import AttachRequest, DnsConfig
@@ -18,9 +19,9 @@ from runtime.pods.holder import PidHolders
 from runtime.pods.node import Node
 from runtime.pods.tables import SandboxTable, matches, new_id
 from runtime.rollback import Rollback
-from runtime.spec import NamespaceMode
+from runtime.spec import NamespaceMode, Resources
 from runtime.tasks import State
-from store.errors import AlreadyExistsError, Error
+from store.errors import AlreadyExistsError, Error, FailedPreconditionError, NotFoundError
 
 
 class Members(Protocol):
@@ -98,6 +99,27 @@ class SandboxService:
             await self._members.remove_all(namespace, stopped.id)
             await self.discard(stopped)
 
+    async def resize(
+        self, namespace: str, id_: str, *, overhead: Resources | None, resources: Resources | None
+    ) -> None:
+        """See `Sandboxes.resize`."""
+        found = self._table.get(namespace, id_)
+        async with self._locks.hold(found.id):
+            sandbox = self._table.get(namespace, found.id)
+            if sandbox.state is not SandboxState.READY:
+                raise FailedPreconditionError(
+                    f"cannot resize sandbox {sandbox.id}: it is {sandbox.state.value}"
+                )
+            if resources is not None and resources.memory_limit:
+                await self._check_memory(sandbox, resources.memory_limit)
+            self._table.put(
+                replace(
+                    sandbox,
+                    overhead=sandbox.overhead if overhead is None else overhead,
+                    resources=sandbox.resources if resources is None else resources,
+                )
+            )
+
     def get(self, namespace: str, id_: str) -> Sandbox:
         """See `Sandboxes.get`."""
         return self._table.get(namespace, id_)
@@ -144,6 +166,21 @@ class SandboxService:
             sandbox = self._table.find(task.namespace, task.id)
             if sandbox is not None and task.state is State.STOPPED:
                 self.lost(sandbox, "the holder of its PID namespace has ended")
+
+    async def _check_memory(self, sandbox: Sandbox, limit: int) -> None:
+        """Refuse a limit that the kernel could only keep by killing."""
+        directory = self._node.cgroup_paths.directory(sandbox.cgroup)
+        read = partial(self._node.cgroups.read, directory)
+        try:
+            counters = await blocking.run("read cgroup", directory, read)
+        except NotFoundError:  # no container was made in it yet
+            return
+        used = counters.memory_working_set or 0
+        if used > limit:
+            raise FailedPreconditionError(
+                f"cannot resize sandbox {sandbox.id}: it uses {used} bytes of memory, more than "
+                f"the new limit of {limit}"
+            )
 
     def _lookup(self, namespace: str, id_: str) -> Sandbox | None:
         try:

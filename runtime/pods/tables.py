@@ -1,7 +1,7 @@
 """The sandboxes and containers of this node in memory, found by id, by prefix and by name."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from runtime.pods import Sandbox, SandboxMetadata, SandboxState
@@ -45,6 +45,10 @@ def full_id(keys: _Keys, namespace: str, prefix: str, what: str) -> str:
     return found[0]
 
 
+SandboxObserver = Callable[[Sandbox | None, Sandbox | None], None]
+"""Is told of a sandbox before and after a change; None where there was or is none."""
+
+
 class SandboxTable:
     """Sandbox records, ordered as they were made, with an index by metadata."""
 
@@ -52,22 +56,30 @@ class SandboxTable:
         self._records = records
         self._all: dict[Key, Sandbox] = {}
         self._by_metadata: dict[tuple[str, SandboxMetadata], str] = {}
+        self._observers: list[SandboxObserver] = []
         rows = sorted(records.walk(), key=lambda row: (row[2].created_at, row[1]))
         for _, _, sandbox in rows:
             self._remember(sandbox)
 
+    def observe(self, observer: SandboxObserver) -> None:
+        """Call `observer` at every change from now on, right after it; it must not raise."""
+        self._observers.append(observer)
+
     def put(self, sandbox: Sandbox) -> None:
         """Commit the record, new or changed."""
+        before = self.find(sandbox.namespace, sandbox.id)
         self._records.put(sandbox.namespace, sandbox.id, sandbox)
         self._remember(sandbox)
+        self._tell(before, sandbox)
 
     def delete(self, sandbox: Sandbox) -> None:
         """Forget the record."""
         self._records.delete(sandbox.namespace, sandbox.id)
-        self._all.pop((sandbox.namespace, sandbox.id), None)
+        before = self._all.pop((sandbox.namespace, sandbox.id), None)
         key = (sandbox.namespace, sandbox.config.metadata)
         if self._by_metadata.get(key) == sandbox.id:
             del self._by_metadata[key]
+        self._tell(before, None)
 
     def find(self, namespace: str, id_: str) -> Sandbox | None:
         """Return the sandbox with exactly this id, also one that is being made."""
@@ -89,6 +101,10 @@ class SandboxTable:
     def walk(self) -> list[Sandbox]:
         """Return every record, those being made too, oldest first."""
         return list(self._all.values())
+
+    def _tell(self, before: Sandbox | None, after: Sandbox | None) -> None:
+        for observer in self._observers:
+            observer(before, after)
 
     def _remember(self, sandbox: Sandbox) -> None:
         self._all[sandbox.namespace, sandbox.id] = sandbox

@@ -1,5 +1,7 @@
 """What every implementation of `Sandboxes` and `Containers` must do for CRI's services."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -9,8 +11,11 @@ from runtime.pods import (
     ContainerMetadata,
     Containers,
     ContainerState,
+    EventKind,
     Filter,
     ImageRequest,
+    PodEvent,
+    PodEvents,
     SandboxConfig,
     Sandboxes,
     SandboxMetadata,
@@ -30,6 +35,7 @@ class Pods:
 
     sandboxes: Sandboxes
     containers: Containers
+    events: PodEvents
     image: str
 
     async def pod(self, name: str = "web", **labels: str) -> str:
@@ -129,6 +135,23 @@ class SandboxesContract:
         assert listed(Filter(state="ready", id=second)) == []
         assert pods.sandboxes.list("other", Filter()) == []
 
+    async def test_new_limits_are_noted_one_by_one(self, pods: Pods) -> None:
+        id_ = await pods.pod()
+        more, less = Resources(cpu_shares=512), Resources(memory_limit=1 << 40)
+        await pods.sandboxes.resize(NAMESPACE, id_, overhead=less, resources=None)
+        await pods.sandboxes.resize(NAMESPACE, id_, overhead=None, resources=more)
+        sandbox = pods.sandboxes.get(NAMESPACE, id_)
+        assert (sandbox.overhead, sandbox.resources) == (less, more)
+        assert sandbox.config.resources == Resources()
+
+    async def test_only_a_ready_sandbox_takes_limits(self, pods: Pods) -> None:
+        id_ = await pods.pod()
+        await pods.sandboxes.stop(NAMESPACE, id_)
+        with pytest.raises(FailedPreconditionError):
+            await pods.sandboxes.resize(NAMESPACE, id_, overhead=None, resources=Resources())
+        with pytest.raises(NotFoundError):
+            await pods.sandboxes.resize(NAMESPACE, "none", overhead=None, resources=Resources())
+
 
 class ContainersContract:
     """A subclass supplies the fixture `pods`."""
@@ -218,3 +241,96 @@ class ContainersContract:
             await pods.containers.update(NAMESPACE, "unknown", Resources())
         with pytest.raises(NotFoundError):
             await pods.containers.reopen_log(NAMESPACE, "unknown")
+
+
+@dataclass(slots=True)
+class Heard:
+    """Follows events; `told` reads those there must be, as kind and name of what they are of."""
+
+    events: AsyncIterator[PodEvent]
+    names: dict[str, str]
+
+    async def told(self, count: int) -> list[tuple[EventKind, str]]:
+        async with asyncio.timeout(5):
+            heard = [await anext(self.events) for _ in range(count)]
+        return [(event.kind, self.names.get(event.id, event.id)) for event in heard]
+
+
+class PodEventsContract:
+    """A subclass supplies the fixture `pods`."""
+
+    async def test_a_pods_life_is_told_in_order(self, pods: Pods) -> None:
+        heard = Heard(pods.events.listen(NAMESPACE), {})
+        pod = await pods.pod()
+        container = await pods.running(pod)
+        await pods.containers.stop(NAMESPACE, container, 0)
+        await pods.containers.remove(NAMESPACE, container)
+        await pods.sandboxes.stop(NAMESPACE, pod)
+        await pods.sandboxes.remove(NAMESPACE, pod)
+        heard.names = {pod: "pod", container: "main"}
+        assert await heard.told(8) == [
+            (EventKind.CREATED, "pod"),
+            (EventKind.STARTED, "pod"),
+            (EventKind.CREATED, "main"),
+            (EventKind.STARTED, "main"),
+            (EventKind.STOPPED, "main"),
+            (EventKind.DELETED, "main"),
+            (EventKind.STOPPED, "pod"),
+            (EventKind.DELETED, "pod"),
+        ]
+
+    async def test_an_event_shows_the_whole_pod_as_it_was_then(self, pods: Pods) -> None:
+        pod = await pods.pod()
+        first = await pods.running(pod, "first")
+        events = pods.events.listen(NAMESPACE)
+        second = await pods.running(pod, "second")
+        await pods.containers.stop(NAMESPACE, second, 0)
+        created, started, stopped = [await anext(events) for _ in range(3)]
+
+        def states(event: PodEvent) -> dict[str, ContainerState]:
+            assert event.sandbox.id == pod
+            assert event.id == second
+            return {status.id: status.state for status in event.containers}
+
+        running = ContainerState.RUNNING
+        assert states(created) == {first: running, second: ContainerState.CREATED}
+        assert states(started) == {first: running, second: running}
+        assert states(stopped) == {first: running, second: ContainerState.EXITED}
+        assert created.at <= started.at <= stopped.at
+
+    async def test_an_end_shows_how_it_came(self, pods: Pods) -> None:
+        container = await pods.running(await pods.pod())
+        events = pods.events.listen(NAMESPACE)
+        await pods.containers.stop(NAMESPACE, container, 0)
+        (status,) = (await anext(events)).containers
+        assert (status.exit_code, status.finished_at > 0) == (137, True)
+
+    async def test_what_is_deleted_is_not_shown_any_more(self, pods: Pods) -> None:
+        pod = await pods.pod()
+        container = await pods.container(pod)
+        events = pods.events.listen(NAMESPACE)
+        await pods.sandboxes.remove(NAMESPACE, pod)
+        heard = [await anext(events) for _ in range(4)]
+        assert [event.kind for event in heard if event.id == container] == [
+            EventKind.STOPPED,
+            EventKind.DELETED,
+        ]
+        assert heard[-1].id == pod
+        assert heard[-1].kind is EventKind.DELETED
+        assert heard[-1].sandbox.config.metadata.uid == "uid-web"
+        assert heard[-1].containers == ()
+
+    async def test_everybody_hears_everything(self, pods: Pods) -> None:
+        listeners = [Heard(pods.events.listen(NAMESPACE), {}) for _ in range(5)]
+        pod = await pods.pod()
+        for heard in listeners:
+            assert await heard.told(2) == [(EventKind.CREATED, pod), (EventKind.STARTED, pod)]
+
+    async def test_a_second_stop_is_no_event(self, pods: Pods) -> None:
+        pod = await pods.pod()
+        events = pods.events.listen(NAMESPACE)
+        for _ in range(2):
+            await pods.sandboxes.stop(NAMESPACE, pod)
+        await pods.sandboxes.remove(NAMESPACE, pod)
+        told = [(await anext(events)).kind for _ in range(2)]
+        assert told == [EventKind.STOPPED, EventKind.DELETED]

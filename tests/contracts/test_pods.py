@@ -4,19 +4,24 @@ from pathlib import Path
 import pytest
 
 from store.database import Database
-from tests.contracts.pods import ContainersContract, Pods, SandboxesContract
+from tests.contracts.pods import (
+    ContainersContract,
+    PodEventsContract,
+    Pods,
+    SandboxesContract,
+)
 from tests.fakes.pods import FakeSandboxes
 from tests.podnode import IMAGE, Ground, daemon
 
 
-class TestFakes(SandboxesContract, ContainersContract):
+class TestFakes(SandboxesContract, ContainersContract, PodEventsContract):
     @pytest.fixture
     def pods(self) -> Pods:
         sandboxes = FakeSandboxes()
-        return Pods(sandboxes, sandboxes.containers, "sha256:1")
+        return Pods(sandboxes, sandboxes.containers, sandboxes.events, "sha256:1")
 
 
-class TestServices(SandboxesContract, ContainersContract):
+class TestServices(SandboxesContract, ContainersContract, PodEventsContract):
     @pytest.fixture
     async def pods(self, tmp_path: Path) -> AsyncIterator[Pods]:
         with Database(tmp_path / "state.db") as database:
@@ -24,4 +29,4 @@ class TestServices(SandboxesContract, ContainersContract):
             ground.layout.pods.mkdir(parents=True)
             ground.layout.containers.mkdir()
             async with daemon(ground) as one:
-                yield Pods(one.pods, one.containers, IMAGE)
+                yield Pods(one.pods, one.containers, one.events, IMAGE)

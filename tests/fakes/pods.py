@@ -1,15 +1,20 @@
 """Pods that run nowhere: records in memory that move as the contract says."""
 
+import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TypeVar
 
+from runtime.events import Broadcast
 from runtime.oci import ExecOutput
 from runtime.pods import (
     ContainerConfig,
     ContainerState,
     ContainerStatus,
+    EventKind,
     Filter,
     PodContainer,
+    PodEvent,
     Sandbox,
     SandboxConfig,
     SandboxState,
@@ -39,10 +44,27 @@ def _only(found: list[T], what: str) -> T:
     return found[0]
 
 
-class FakeSandboxes:
-    """Keeps sandboxes and their `containers`; `calls` lists what was asked, in order."""
+class FakeEvents:
+    """Implements `PodEvents`; `backlog` is how much waits for a listener."""
 
     def __init__(self) -> None:
+        self.backlog = 1000
+        self.broadcast: Broadcast[PodEvent] = Broadcast()
+
+    def listen(self, namespace: str) -> AsyncIterator[PodEvent]:
+        del namespace
+        return self.broadcast.subscribe(self.backlog)
+
+
+class FakeSandboxes:
+    """Keeps sandboxes and their `containers`; `calls` lists what was asked, in order.
+
+    `used` is what each pod has in memory.
+    """
+
+    def __init__(self) -> None:
+        self.events = FakeEvents()
+        self.used = 4096
         self.kept: dict[tuple[str, str], Sandbox] = {}
         self.calls: list[tuple[str, ...]] = []
         self.containers = FakeContainers(self)
@@ -63,6 +85,8 @@ class FakeSandboxes:
             created_at=self._made,
             addresses=("10.88.0.2",),
         )
+        self.tell(self.kept[namespace, id_], id_, EventKind.CREATED)
+        self.tell(self.kept[namespace, id_], id_, EventKind.STARTED)
         return id_
 
     async def stop(self, namespace: str, id_: str) -> None:
@@ -72,12 +96,44 @@ class FakeSandboxes:
             self.kept[namespace, id_] = replace(old, state=SandboxState.NOTREADY, addresses=())
             for status in self._members(namespace, id_):
                 await self.containers.stop(namespace, status.id, 0)
+            if old.state is SandboxState.READY:
+                self.tell(self.kept[namespace, id_], id_, EventKind.STOPPED)
 
     async def remove(self, namespace: str, id_: str) -> None:
         self.calls.append(("remove", id_))
-        for status in self._members(namespace, id_):
-            await self.containers.remove(namespace, status.id)
-        self.kept.pop((namespace, id_), None)
+        if sandbox := self.kept.get((namespace, id_)):
+            await self.stop(namespace, id_)
+            self.calls.pop()
+            for status in self._members(namespace, id_):
+                await self.containers.remove(namespace, status.id)
+            del self.kept[namespace, id_]
+            self.tell(sandbox, id_, EventKind.DELETED)
+
+    async def resize(
+        self, namespace: str, id_: str, *, overhead: Resources | None, resources: Resources | None
+    ) -> None:
+        sandbox = self.get(namespace, id_)
+        if sandbox.state is not SandboxState.READY:
+            raise FailedPreconditionError(f"sandbox {id_} is not ready")
+        if resources and 0 < resources.memory_limit < self.used:
+            raise FailedPreconditionError(f"sandbox {id_} uses {self.used} bytes")
+        self.kept[namespace, sandbox.id] = replace(
+            sandbox,
+            overhead=sandbox.overhead if overhead is None else overhead,
+            resources=sandbox.resources if resources is None else resources,
+        )
+
+    def tell(self, sandbox: Sandbox, id_: str, kind: EventKind) -> None:
+        """Let everybody who listens know."""
+        now = self.kept.get((sandbox.namespace, sandbox.id), sandbox)
+        event = PodEvent(
+            kind=kind,
+            id=id_,
+            at=time.time_ns(),
+            sandbox=now,
+            containers=tuple(self._members(sandbox.namespace, sandbox.id)),
+        )
+        self.events.broadcast.publish(event)
 
     def _members(self, namespace: str, id_: str) -> list[ContainerStatus]:
         return self.containers.list(namespace, Filter(sandbox_id=id_))
@@ -125,6 +181,7 @@ class FakeContainers:
         self.kept[namespace, id_] = ContainerStatus(
             id=id_, container=container, state=ContainerState.CREATED, created_at=self._made
         )
+        self._sandboxes.tell(sandbox, id_, EventKind.CREATED)
         return id_
 
     async def start(self, namespace: str, id_: str) -> None:
@@ -132,16 +189,23 @@ class FakeContainers:
         if status.state is not ContainerState.CREATED:
             raise FailedPreconditionError(f"container {id_} is {status.state.value}")
         self._put(namespace, replace(status, state=ContainerState.RUNNING, started_at=1, pid=42))
+        self._tell(namespace, status, EventKind.STARTED)
 
     async def stop(self, namespace: str, id_: str, grace: float) -> None:
         self.calls.append(("stop", id_, f"{grace:g}"))
-        if status := self.kept.get((namespace, id_)):
+        status = self.kept.get((namespace, id_))
+        if status and status.state is not ContainerState.EXITED:
             stopped = replace(status, state=ContainerState.EXITED, finished_at=2, exit_code=137)
             self._put(namespace, stopped)
+            self._tell(namespace, status, EventKind.STOPPED)
 
     async def remove(self, namespace: str, id_: str) -> None:
         self.calls.append(("remove", id_))
-        self.kept.pop((namespace, id_), None)
+        if status := self.kept.get((namespace, id_)):
+            await self.stop(namespace, id_, 0)
+            self.calls.pop()
+            del self.kept[namespace, id_]
+            self._tell(namespace, status, EventKind.DELETED)
 
     async def exec_sync(
         self, namespace: str, id_: str, argv: tuple[str, ...], timeout: float
@@ -177,3 +241,7 @@ class FakeContainers:
 
     def _put(self, namespace: str, status: ContainerStatus) -> None:
         self.kept[namespace, status.id] = status
+
+    def _tell(self, namespace: str, status: ContainerStatus, kind: EventKind) -> None:
+        sandbox = self._sandboxes.get(namespace, status.container.sandbox_id)
+        self._sandboxes.tell(sandbox, status.id, kind)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from runtime.cgroups import Counters
 from runtime.pods import (
     ContainerConfig,
     ContainerMetadata,
@@ -299,3 +300,30 @@ async def test_a_sandbox_that_cannot_be_is_refused_and_leaves_nothing(
         with pytest.raises(InvalidArgumentError, match="runtime_handler 'nosuch'"):
             await one.pods.run(NAMESPACE, POD, "nosuch")
     assert ground.left() == []
+
+
+async def test_a_pod_never_gets_less_memory_than_it_uses(ground: Ground) -> None:
+    async with daemon(ground) as one:
+        pod = await one.pods.run(NAMESPACE, POD, "")
+        cgroup = one.pods.get(NAMESPACE, pod).cgroup
+        ground.cgroups.members[cgroup] = []
+        ground.cgroups.counters[cgroup] = Counters(timestamp=1, memory_working_set=5000)
+        with pytest.raises(FailedPreconditionError, match="5000 bytes of memory, more than"):
+            await one.pods.resize(
+                NAMESPACE, pod, overhead=Resources(), resources=Resources(memory_limit=4999)
+            )
+        assert one.pods.get(NAMESPACE, pod).overhead is None
+        enough = Resources(memory_limit=5000)
+        await one.pods.resize(NAMESPACE, pod, overhead=None, resources=enough)
+        assert one.pods.get(NAMESPACE, pod).resources == enough
+        await one.pods.remove(NAMESPACE, pod)
+
+
+async def test_new_limits_of_a_pod_survive_the_daemon(ground: Ground) -> None:
+    async with daemon(ground) as one:
+        pod = await one.pods.run(NAMESPACE, POD, "")
+        limits = Resources(cpu_shares=512, memory_limit=1 << 30)
+        await one.pods.resize(NAMESPACE, pod, overhead=None, resources=limits)
+    async with daemon(ground) as two:
+        assert two.pods.get(NAMESPACE, pod).resources == limits
+        await two.pods.remove(NAMESPACE, pod)

@@ -67,3 +67,15 @@ def test_records_come_back_in_the_order_they_were_made() -> None:
     table.put(_sandbox("b", created_at=1))
     table.put(_sandbox("a", attempt=1, created_at=2))
     assert [sandbox.id for sandbox in SandboxTable(records).walk()] == ["b", "a"]
+
+
+def test_observers_see_every_change_with_what_was_before() -> None:
+    table = SandboxTable(MemoryRecords[Sandbox]("sandboxes"))
+    seen: list[tuple[Sandbox | None, Sandbox | None]] = []
+    table.observe(lambda before, after: seen.append((before, after)))
+    first = _sandbox("s1")
+    second = replace(first, state=SandboxState.NOTREADY)
+    table.put(first)
+    table.put(second)
+    table.delete(second)
+    assert seen == [(None, first), (first, second), (second, None)]
