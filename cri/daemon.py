@@ -34,7 +34,7 @@ from cri.metrics_server import serving
 from cri.node import Equipment
 from cri.notify import notify, watchdog
 from cri.services.cri_image import ImageService
-from cri.services.cri_runtime import NAMESPACE, RuntimeService
+from cri.services.cri_runtime import NAMESPACE, Backends, RuntimeService
 from cri.services.defaults import configured
 from cri.services.ferry_node import NodeService
 from cri.services.node import Node as NodeFacts
@@ -64,6 +64,7 @@ from runtime.oci.cli import OciCommandLine
 from runtime.operations import Operations
 from runtime.pods import Sandbox
 from runtime.pods.containers import ContainerService
+from runtime.pods.events import PodEventSource
 from runtime.pods.holder import PidHolders
 from runtime.pods.layout import Layout
 from runtime.pods.members import MemberTable
@@ -73,6 +74,7 @@ from runtime.pods.sandboxes import SandboxService
 from runtime.pods.tables import SandboxTable
 from runtime.spec import HostFacts, Json, Rlimit
 from runtime.spec.resources import update_document
+from runtime.stats.service import StatsService
 from runtime.tasks import Task
 from runtime.tasks.keeper import Parts
 from runtime.tasks.service import TaskService
@@ -120,6 +122,8 @@ class _Pods:
     node: Node
     sandboxes: SandboxService
     containers: ContainerService
+    statistics: StatsService
+    events: PodEventSource
     tasks: TaskService
     network: NodeNetwork
     recovery: Recovery
@@ -330,7 +334,8 @@ def _bridge(base: _Base, records: NetworkRecords) -> BridgeNetwork:
 
 async def _pods(stack: AsyncExitStack, base: _Base, store: _Store) -> _Pods:
     config, equipment = base.config, base.equipment
-    tree = CgroupsV2() if equipment.cgroups.version == 2 else CgroupsV1()
+    kind = CgroupsV2 if equipment.cgroups.version == 2 else CgroupsV1
+    tree = kind(equipment.cgroups.root, base.host.hugepage_sizes)
     cgroups = SystemdCgroups(tree) if equipment.driver is Driver.SYSTEMD else tree
     tasks = await stack.enter_async_context(_tasks_of(base, store, cgroups))
     network = await _network(base, store)
@@ -367,6 +372,8 @@ async def _pods(stack: AsyncExitStack, base: _Base, store: _Store) -> _Pods:
         node=node,
         sandboxes=pods,
         containers=containers,
+        statistics=StatsService(node, pods, containers),
+        events=PodEventSource(sandboxes, members, tasks),
         tasks=tasks,
         network=network,
         recovery=Recovery(
@@ -394,6 +401,7 @@ async def _serve(control: Control, base: _Base, store: _Store, pods: _Pods) -> N
         group.run(_after_removals(store.images, collect), "watch images")
         group.run(pods.sandboxes.watch(), "watch holders")
         group.run(pods.network.maintain(), "watch the network")
+        group.run(pods.statistics.run(), "measure layers")
         group.run(watchdog(), "watchdog")
         await servers.listen(server, config.daemon.socket)
         # What start-up made lives as long as the daemon: collections need not look at it again.
@@ -404,6 +412,7 @@ async def _serve(control: Control, base: _Base, store: _Store, pods: _Pods) -> N
         await control.ended()
         notify("STOPPING=1", "STATUS=lets calls in flight finish; containers go on")
         _log.info("ferryd ends; containers go on")
+        pods.events.close()
         await server.stop(control.config.daemon.drain_seconds)
 
 
@@ -426,8 +435,15 @@ def _add_services(
         defaults=configured(base.config.pods),
         documents=lambda: {"config": _document(control.config)},
     )
-    runtime = RuntimeService(pods.sandboxes, pods.containers, pods.network, facts)
-    add_services(server, runtime, ImageService(store.images))
+    backends = Backends(
+        sandboxes=pods.sandboxes,
+        containers=pods.containers,
+        statistics=pods.statistics,
+        events=pods.events,
+        network=pods.network,
+        node=facts,
+    )
+    add_services(server, RuntimeService(backends), ImageService(store.images))
 
     def examine() -> list[doctor.Finding]:
         return [*nodes.findings(equipment), doctor.of_network(pods.network.status())]

@@ -70,7 +70,7 @@ class _InFlight(Collector):
         for (kind, stage), count in stages.items():
             counts.add_metric([kind, stage], count)
         yield counts
-        oldest = max((one.age for one in running), default=0.0)
+        oldest = max((one.age for one in running if not one.endless), default=0.0)
         yield GaugeMetricFamily(
             "ferry_operation_oldest_seconds", "The age of the oldest operation.", value=oldest
         )

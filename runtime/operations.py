@@ -29,7 +29,10 @@ class Stage:
 
 @dataclass(slots=True)
 class Operation:
-    """Something under way. Only the task that runs it calls `stage`."""
+    """Something under way. Only the task that runs it calls `stage`.
+
+    One that is `endless` goes on as long as its client wants: its age says nothing.
+    """
 
     number: int
     kind: str
@@ -38,6 +41,7 @@ class Operation:
     began: float
     stages: list[Stage] = field(default_factory=list)
     followed: "Operation | None" = None
+    endless: bool = False
 
     def stage(self, name: str, subject: str = "") -> None:
         """End the current stage and begin the next."""
@@ -109,6 +113,14 @@ def stage(name: str, subject: str = "") -> None:
     operation = _current.get()
     if operation is not None:
         operation.stage(name, subject)
+
+
+def endless(name: str, subject: str = "") -> None:
+    """Say that the current operation has come to a stage that ends when its client wants."""
+    operation = _current.get()
+    if operation is not None:
+        operation.stage(name, subject)
+        operation.endless = True
 
 
 def follow(other: Operation | None) -> None:

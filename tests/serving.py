@@ -14,7 +14,7 @@ from cri.api.runtime.v1 import api_pb2_grpc
 from cri.interceptors import CallInterceptor
 from cri.metrics import Metrics
 from cri.services.cri_image import ImageService
-from cri.services.cri_runtime import NAMESPACE, RuntimeService
+from cri.services.cri_runtime import NAMESPACE, Backends, RuntimeService
 from cri.services.ferry_node import NodeService
 from cri.services.node import Node
 from cri.services.registration import add_services
@@ -27,6 +27,7 @@ from tests.fakes.images import FakeImages
 from tests.fakes.images import image as some_image
 from tests.fakes.network import MemoryNetwork
 from tests.fakes.pods import FakeContainers, FakeSandboxes
+from tests.fakes.stats import FakeStatistics
 
 CRUN = Handler(
     name="crun",
@@ -56,13 +57,28 @@ class Parts:
     node: Node = NODE
     findings: list[doctor.Finding] = field(default_factory=list)
     metrics: Metrics = field(init=False)
+    statistics: FakeStatistics = field(init=False)
 
     @property
     def containers(self) -> FakeContainers:
         return self.sandboxes.containers
 
+    def service(self) -> RuntimeService:
+        """Return the runtime service over these."""
+        return RuntimeService(
+            Backends(
+                sandboxes=self.sandboxes,
+                containers=self.containers,
+                statistics=self.statistics,
+                events=self.sandboxes.events,
+                network=self.network,
+                node=self.node,
+            )
+        )
+
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.operations)
+        self.statistics = FakeStatistics(self.sandboxes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +96,7 @@ async def serving(parts: Parts, directory: Path) -> AsyncIterator[Clients]:
     """Serve `parts` for the block."""
     interceptor = CallInterceptor(parts.operations, parts.metrics, subject)
     running = server.make([interceptor])
-    runtime = RuntimeService(parts.sandboxes, parts.containers, parts.network, parts.node)
-    add_services(running, runtime, ImageService(parts.images))
+    add_services(running, parts.service(), ImageService(parts.images))
     own = NodeService(parts.operations, parts.images, lambda: parts.findings, NAMESPACE)
     node_pb2_grpc.add_NodeServicer_to_server(own, running)
     await parts.network.recover(())

@@ -77,7 +77,7 @@ def container_to(status: ContainerStatus) -> pb.Container:
     return pb.Container(
         id=status.id,
         pod_sandbox_id=container.sandbox_id,
-        metadata=_metadata_to(container.config.metadata),
+        metadata=container_metadata_to(container.config.metadata),
         image=_image_to(container),
         image_ref=container.image_ref or _LOST,
         state=CONTAINER_STATE_NUMBERS[status.state],
@@ -93,7 +93,7 @@ def container_status_to(status: ContainerStatus) -> pb.ContainerStatus:
     container = status.container
     return pb.ContainerStatus(
         id=status.id,
-        metadata=_metadata_to(container.config.metadata),
+        metadata=container_metadata_to(container.config.metadata),
         state=CONTAINER_STATE_NUMBERS[status.state],
         created_at=status.created_at or _LONG_AGO,
         started_at=status.started_at,
@@ -114,7 +114,8 @@ def container_status_to(status: ContainerStatus) -> pb.ContainerStatus:
     )
 
 
-def _metadata_to(metadata: ContainerMetadata) -> pb.ContainerMetadata:
+def container_metadata_to(metadata: ContainerMetadata) -> pb.ContainerMetadata:
+    """Return what names a container."""
     return pb.ContainerMetadata(name=metadata.name or _LOST, attempt=metadata.attempt)
 
 

@@ -47,7 +47,7 @@ def sandbox_to(sandbox: Sandbox) -> pb.PodSandbox:
     """Return a sandbox as a list shows it."""
     return pb.PodSandbox(
         id=sandbox.id,
-        metadata=_metadata_to(sandbox.config.metadata),
+        metadata=sandbox_metadata_to(sandbox.config.metadata),
         state=_state_to(sandbox.state),
         created_at=sandbox.created_at,
         labels=sandbox.config.labels,
@@ -64,7 +64,7 @@ def sandbox_status_to(sandbox: Sandbox) -> pb.PodSandboxStatus:
     modes = sandbox.config.security.namespaces
     return pb.PodSandboxStatus(
         id=sandbox.id,
-        metadata=_metadata_to(sandbox.config.metadata),
+        metadata=sandbox_metadata_to(sandbox.config.metadata),
         state=_state_to(sandbox.state),
         created_at=sandbox.created_at,
         network=_network_to(() if modes.network is NamespaceMode.NODE else sandbox.addresses),
@@ -84,7 +84,8 @@ def _metadata_from(message: pb.PodSandboxMetadata) -> SandboxMetadata:
     )
 
 
-def _metadata_to(metadata: SandboxMetadata) -> pb.PodSandboxMetadata:
+def sandbox_metadata_to(metadata: SandboxMetadata) -> pb.PodSandboxMetadata:
+    """Return what names a sandbox."""
     return pb.PodSandboxMetadata(
         name=metadata.name,
         uid=metadata.uid,

@@ -93,6 +93,9 @@ TEXT: Final[Mapping[str, checks.Text]] = {
     "PodSandboxFilter.id": checks.optional(checks.identifier),
     "ContainerFilter.id": checks.optional(checks.identifier),
     "ContainerFilter.pod_sandbox_id": checks.optional(checks.identifier),
+    "ContainerStatsFilter.id": checks.optional(checks.identifier),
+    "ContainerStatsFilter.pod_sandbox_id": checks.optional(checks.identifier),
+    "PodSandboxStatsFilter.id": checks.optional(checks.identifier),
     "NetworkConfig.pod_cidr": checks.optional(checks.word),
 }
 """Strings, each item of lists of strings, and the keys of maps."""

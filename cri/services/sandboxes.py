@@ -1,11 +1,16 @@
 """Pod sandboxes: run, stop, remove, status, lists."""
 
 import json
+import time
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, cast
+
+import msgspec
 
 from cri.api.runtime.v1 import api_pb2 as pb
 from cri.api.runtime.v1 import api_pb2_grpc
+from cri.convert.container import container_status_to
+from cri.convert.resources import resources_from
 from cri.convert.sandbox import (
     sandbox_config_from,
     sandbox_filter_from,
@@ -15,8 +20,8 @@ from cri.convert.sandbox import (
 from cri.services.node import Node
 from cri.services.serialised import Serialised, chunks, unary
 from cri.services.validation import check
-from runtime.pods import Filter, Sandbox, Sandboxes
-from runtime.spec import Json
+from runtime.pods import Containers, Filter, Sandbox, Sandboxes
+from runtime.spec import Json, Resources
 from store.errors import NotFoundError
 
 _EVERYTHING: Final = Filter()
@@ -33,6 +38,7 @@ class SandboxCalls(api_pb2_grpc.RuntimeServiceServicer):
     _namespace: str
     _node: Node
     _sandboxes: Sandboxes
+    _containers: Containers
     _sandbox_records: Serialised[Sandbox]
 
     async def RunPodSandbox(
@@ -73,8 +79,27 @@ class SandboxCalls(api_pb2_grpc.RuntimeServiceServicer):
         """Tell all about one sandbox; NOT_FOUND is "gone" to the kubelet."""
         check(request)
         sandbox = self._sandboxes.get(self._namespace, request.pod_sandbox_id)
+        containers = self._containers.list(self._namespace, Filter(sandbox_id=sandbox.id))
         info = {"info": json.dumps(_info(sandbox))} if request.verbose else {}
-        return pb.PodSandboxStatusResponse(status=sandbox_status_to(sandbox), info=info)
+        return pb.PodSandboxStatusResponse(
+            status=sandbox_status_to(sandbox),
+            info=info,
+            containers_statuses=[container_status_to(status) for status in containers],
+            timestamp=time.time_ns(),
+        )
+
+    async def UpdatePodSandboxResources(
+        self, request: pb.UpdatePodSandboxResourcesRequest, context: object
+    ) -> pb.UpdatePodSandboxResourcesResponse:
+        """Agree to new limits of a pod, whose cgroup the kubelet writes, or refuse them all."""
+        check(request)
+        await self._sandboxes.resize(
+            self._namespace,
+            request.pod_sandbox_id,
+            overhead=resources_from(request.overhead) if request.HasField("overhead") else None,
+            resources=resources_from(request.resources) if request.HasField("resources") else None,
+        )
+        return pb.UpdatePodSandboxResourcesResponse()
 
     async def ListPodSandbox(
         self, request: pb.ListPodSandboxRequest, context: object
@@ -120,4 +145,12 @@ def _info(sandbox: Sandbox) -> Json:
         "createdAt": sandbox.created_at,
         "stoppedAt": sandbox.stopped_at,
         "bootID": sandbox.boot_id,
+        "overhead": _limits(sandbox.overhead or sandbox.config.overhead),
+        "resources": _limits(sandbox.resources or sandbox.config.resources),
     }
+
+
+def _limits(resources: Resources) -> Json:
+    """Return the limits that are set, by ferry's own names."""
+    found = cast("dict[str, Json]", msgspec.to_builtins(resources))
+    return {name: value for name, value in found.items() if value}

@@ -31,6 +31,7 @@ NASTY = ["\0", "a\0b", "../../etc/passwd", "a/../b", "a\nb", "x" * 10_240, "-x\n
 @asynccontextmanager
 async def served() -> AsyncIterator[tuple[Parts, Clients]]:
     parts = Parts()
+    parts.sandboxes.events.broadcast.close()  # a stream of events would not end by itself
     with TemporaryDirectory() as directory:
         async with serving(parts, Path(directory)) as clients:
             yield parts, clients

@@ -31,6 +31,17 @@ def test_operations_in_flight_are_counted_by_kind_and_stage() -> None:
     assert "ferry_operation_oldest_seconds 7.0" in text
 
 
+def test_the_age_of_what_never_ends_says_nothing() -> None:
+    now = 100.0
+    running = Operations(clock=lambda: now)
+    with running.begin("GetContainerEvents") as listening:
+        listening.endless = True
+        now = 5000.0
+        with running.begin("PullImage"):
+            now = 5002.0
+            assert "ferry_operation_oldest_seconds 2.0" in Metrics(running).text().decode()
+
+
 def test_two_daemons_in_one_process_do_not_meet() -> None:
     first, second = Metrics(Operations()), Metrics(Operations())
     first.call("Version", "OK", 0.1)

@@ -57,3 +57,11 @@ def test_a_stage_outside_an_operation_is_nothing() -> None:
     operations.stage("network")
     operations.follow(None)
     assert operations.current() is None
+
+
+def test_one_that_goes_on_as_long_as_its_client_wants_says_so() -> None:
+    operations.endless("listen")
+    with Operations(Clock()).begin("GetContainerEvents") as operation:
+        operations.endless("listen", "events")
+        assert operation.endless
+        assert operation.where() == "stage listen for 0.0 s: events"

@@ -3,14 +3,13 @@ import pytest
 from grpc import StatusCode
 
 from cri.api.runtime.v1 import api_pb2 as pb
-from cri.services.cri_runtime import RuntimeService
 from cri.services.registration import RAW
 from tests.serving import Clients, Parts, raw_call
 
 
 @pytest.mark.parametrize("name", RAW)
 async def test_the_typed_method_answers_like_its_twin(name: str, parts: Parts) -> None:
-    service = RuntimeService(parts.sandboxes, parts.containers, parts.network, parts.node)
+    service = parts.service()
     metadata = pb.PodSandboxMetadata(name="pod", uid="u", namespace="ns")
     run = pb.RunPodSandboxRequest(config=pb.PodSandboxConfig(metadata=metadata))
     await service.RunPodSandbox(run, None)

@@ -8,6 +8,7 @@ from grpc import StatusCode
 from cri.api.runtime.v1 import api_pb2 as pb
 from cri.services import serialised
 from cri.services.cri_runtime import NAMESPACE
+from tests.calling import run_container
 from tests.serving import Clients, Parts
 
 
@@ -37,7 +38,8 @@ async def test_a_sandbox_is_ready_and_tells_what_it_was_asked_to_be(clients: Cli
     assert status.network.ip == "10.88.0.2"
     assert status.runtime_handler == "crun"
     assert not answer.info
-    assert answer.timestamp == 0
+    assert list(answer.containers_statuses) == []
+    assert answer.timestamp > 0
 
 
 async def test_a_short_id_is_enough(clients: Clients) -> None:
@@ -118,3 +120,49 @@ async def test_a_list_too_large_for_one_message_points_to_the_stream(
     stream = clients.runtime.StreamPodSandboxes(pb.StreamPodSandboxesRequest())
     names = [[item.metadata.name for item in chunk.pod_sandboxes] async for chunk in stream]
     assert names == [["one"], ["two"]]
+
+
+async def test_the_status_has_those_of_its_containers(clients: Clients) -> None:
+    pod, other = await run(clients, "pod"), await run(clients, "other")
+    first, second = [await run_container(clients, pod, name) for name in ("a", "b")]
+    await run_container(clients, other, "c")
+    await clients.runtime.StopContainer(pb.StopContainerRequest(container_id=second))
+    request = pb.PodSandboxStatusRequest(pod_sandbox_id=pod)
+    answer = await clients.runtime.PodSandboxStatus(request)
+    assert [(one.id, one.state) for one in answer.containers_statuses] == [
+        (first, pb.CONTAINER_RUNNING),
+        (second, pb.CONTAINER_EXITED),
+    ]
+    single = pb.ContainerStatusRequest(container_id=first)
+    expected = (await clients.runtime.ContainerStatus(single)).status
+    assert answer.containers_statuses[0] == expected
+
+
+async def test_new_limits_are_agreed_to_and_shown(clients: Clients) -> None:
+    id_ = await run(clients)
+    request = pb.UpdatePodSandboxResourcesRequest(
+        pod_sandbox_id=id_[:6],
+        resources=pb.LinuxContainerResources(cpu_shares=512, memory_limit_in_bytes=1 << 30),
+    )
+    await clients.runtime.UpdatePodSandboxResources(request)
+    status = pb.PodSandboxStatusRequest(pod_sandbox_id=id_, verbose=True)
+    info = json.loads((await clients.runtime.PodSandboxStatus(status)).info["info"])
+    assert info["resources"] == {"cpu_shares": 512, "memory_limit": 1 << 30}
+    assert info["overhead"] == {}
+
+
+async def test_limits_that_cannot_be_kept_are_refused(clients: Clients, parts: Parts) -> None:
+    id_ = await run(clients)
+    parts.sandboxes.used = 1 << 20
+    request = pb.UpdatePodSandboxResourcesRequest(
+        pod_sandbox_id=id_,
+        resources=pb.LinuxContainerResources(memory_limit_in_bytes=1 << 19),
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await clients.runtime.UpdatePodSandboxResources(request)
+    assert raised.value.code() is StatusCode.FAILED_PRECONDITION
+    request.resources.cpu_period = 5
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await clients.runtime.UpdatePodSandboxResources(request)
+    assert raised.value.code() is StatusCode.INVALID_ARGUMENT
+    assert "resources.cpu_period" in (raised.value.details() or "")
