@@ -44,7 +44,11 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--cases", default=",".join(CASES), help="B4 is also B5 (memory), B6 (lists), B10 (crash)")
+    add(
+        "--cases",
+        default=",".join(CASES),
+        help="B4 is also B5 (memory), B6 (lists, usage), B10 (crash)",
+    )
     add("--samples", type=int, default=30, help="pods of B2, per handler and subject")
     add("--pods", type=int, default=40, help="pods of B3, per number of clients")
     add("--containers", type=int, default=1000, help="containers of B4")

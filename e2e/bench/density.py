@@ -10,6 +10,7 @@ from cri.api.runtime.v1 import api_pb2 as pb
 from e2e.bench.pods import WARM_UPS
 from e2e.bench.results import Metric, Results, Unit
 from e2e.bench.subject import Sleeper, Subject, cpu_seconds, memory, processes_of, timed
+from e2e.bench.usage import SIZES, usage
 from e2e.client import Client, Running, connected
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ async def density(
     idle_rss, _ = footprint(subject)
     note(Metric("B5 memory", "daemon, idle", Unit.MEGABYTES), name, idle_rss)
 
+    for size in (size for size in SIZES if size < min(_SOME, total)):
+        await crowd.grow(pods, size)
+        await usage(sleeper.client, results, name, size)
     some = min(_SOME, total)
     await crowd.grow(pods, some)
     some_rss, some_pss = footprint(subject)
@@ -89,6 +93,7 @@ async def density(
         each = (pss - some_pss) / (total - some)
         note(Metric("B5 memory", "each further container", Unit.MEGABYTES), name, each)
     await lists(sleeper.client, results, name)
+    await usage(sleeper.client, results, name, total)
     await relist(subject, sleeper.client, results, idle)
     await crash(subject, crowd, results)
 

@@ -54,6 +54,7 @@ def _targets() -> dict[tuple[str, str], Target]:
     targets["B3 crun", "1 client, up"] = Target(ratio=4)
     targets["B3 crun", "8 clients, up"] = Target(ratio=4)
     targets["B6 relist", "ListContainers"] = Target(ratio=6)
+    targets["B6 usage", "ListContainerStats, 40 containers"] = Target(ratio=8)
     targets["B8 pull", "20,000 files, gzip"] = Target(ratio=2)
     targets["B5 memory", "daemon, idle"] = Target(limit=80)
     targets["B5 memory", "daemon, 300 containers"] = Target(limit=120)
