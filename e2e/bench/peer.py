@@ -4,21 +4,19 @@ It is built once from Go modules (`peer/go.mod` has the versions) into the cache
 machine. `python -m e2e.bench.peer` builds it, where there is a network.
 """
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from e2e import golang
 from e2e.daemon import Service, toml
-from e2e.packages import cache_folder
 
-_MODULE: Final = Path(__file__).parent / "peer"
+_MODULE: Final = golang.Programs(name="peer", module=Path(__file__).parent / "peer")
 _PLUGINS: Final = ("bridge", "host-local", "loopback", "portmap")
 # What the distributions' packages install.
 _SYSTEM_PLUGINS: Final = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
@@ -45,14 +43,9 @@ class Programs:
         return output.split()[2].lstrip("v").partition("+")[0]
 
 
-def _built() -> Path:
-    key = hashlib.sha256((_MODULE / "go.sum").read_bytes()).hexdigest()[:16]
-    return cache_folder() / "peer" / key
-
-
 def find() -> Programs:
     """Return the peer as it was built, or else as the machine has it, or raise PeerError."""
-    if (built := _built()).is_dir():
+    if (built := _MODULE.folder).is_dir():
         return Programs(containerd=built, plugins=built)
     installed = shutil.which("containerd")
     plugins = [folder for folder in _SYSTEM_PLUGINS if (folder / "bridge").exists()]
@@ -66,20 +59,12 @@ def find() -> Programs:
 
 def build() -> Programs:
     """Return the peer, building it first where it is missing and Go is there."""
-    target = _built()
-    if target.is_dir() or shutil.which("go") is None:
+    if _MODULE.why_not():
         return find()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.write("peer: building containerd and CNI plugins (some minutes the first time)\n")
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as work:
-        argv = ["go", "build", "-ldflags=-s -w", "-o", f"{work}/bin/", "tool"]
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
-        result = subprocess.run(
-            argv, cwd=_MODULE, env=environment, capture_output=True, text=True, check=False
-        )
-        if result.returncode != 0:
-            raise PeerError(f"cannot build the peer: {result.stderr[-2000:]}")
-        (Path(work) / "bin").rename(target)
+    try:
+        _MODULE.build()
+    except golang.GoError as error:
+        raise PeerError(str(error)) from error
     return find()
 
 
