@@ -5,6 +5,7 @@
 #   make check    format, lint, types, imports, document links, shell scripts
 #   make bench    ferry beside containerd, in one run
 #   make e2e-vm   ferry installed on an emulated Debian 13: systemd, cgroup v2 (slow)
+#   make e2e-kubelet  the part of the tests in which a real kubelet runs pods on ferry
 #   make install  ferry on this node: programs, environment, configuration, systemd unit
 #
 # Caches lie outside the tree: $XDG_CACHE_HOME/ferry, or /var/cache/ferry for root.
@@ -21,7 +22,7 @@ help:
 
 # --- set-up: quick when nothing changed --------------------------------------------------------
 
-.PHONY: venv tools fixtures setup
+.PHONY: venv tools fixtures kubelet setup
 venv:
 	@deploy/venv.sh $(VENV) requirements-dev.lock .
 
@@ -32,6 +33,10 @@ tools:
 # network off.
 fixtures: venv tools
 	@$(if $(SCOPE),$(PY) -m e2e.packages,:)
+
+# Built from its Go module where there is Go, which takes minutes the first time.
+kubelet: venv
+	@$(if $(SCOPE),$(PY) -m e2e.kubelet,:)
 
 setup: venv tools fixtures
 
@@ -56,7 +61,7 @@ format: venv
 
 # The checks run in a make of their own: `make -j` must not put their output after pytest's summary.
 .PHONY: test
-test: setup
+test: setup kubelet
 	@$(MAKE) --no-print-directory check
 	$(SCOPE) $(PY) -m pytest $(TESTS)
 
@@ -67,6 +72,10 @@ demo: setup
 bench: setup
 	@$(PY) -m e2e.bench.peer || true
 	@$(PY) -m e2e.bench $(BENCH)
+
+.PHONY: e2e-kubelet
+e2e-kubelet: setup kubelet
+	$(SCOPE) $(PY) -m pytest $(if $(TESTS),$(TESTS),e2e/kubelet)
 
 # Builds a machine with QEMU; skips with the reason where that is not installed.
 .PHONY: e2e-vm
