@@ -61,6 +61,7 @@ from runtime.network.linux import LinuxWires
 from runtime.network.succession import Succession
 from runtime.network.wires import BridgeConfig, PodLink
 from runtime.oci.cli import OciCommandLine
+from runtime.oci.launch import Launcher
 from runtime.operations import Operations
 from runtime.pods import Sandbox
 from runtime.pods.containers import ContainerService
@@ -142,6 +143,7 @@ class _Base:
     layout: Layout
     equipment: Equipment
     host: HostFacts
+    launcher: Launcher
     operations: Operations
     metrics: Metrics
     rlimits: tuple[Rlimit, ...]
@@ -197,6 +199,7 @@ async def _base(config: Config, layout: Layout, operations: Operations) -> _Base
         layout=layout,
         equipment=equipment,
         host=equipment.host,
+        launcher=Launcher(layout.state, equipment.environment),
         operations=operations,
         metrics=Metrics(operations),
         rlimits=(_raise_descriptor_limit(),),
@@ -268,7 +271,7 @@ async def _store(stack: AsyncExitStack, base: _Base) -> _Store:
 
 def _tasks_of(base: _Base, store: _Store, cgroups: Cgroups) -> TaskService:
     runtime = OciCommandLine(
-        base.layout.state, partial(update_document, host=base.host), env=base.equipment.environment
+        base.launcher, partial(update_document, host=base.host), env=base.equipment.environment
     )
     monitor = Conmon(
         base.equipment.program("conmon"),

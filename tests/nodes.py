@@ -12,6 +12,7 @@ from runtime.cgroups.v2 import CgroupsV2
 from runtime.monitor.conmon import Conmon
 from runtime.oci import Handler
 from runtime.oci.cli import OciCommandLine
+from runtime.oci.launch import Launcher
 from runtime.spec import Json, Resources
 from runtime.spec.resources import update_document
 from runtime.tasks.processes import KernelProcesses
@@ -38,7 +39,7 @@ def make_stage(path: Path, runtime: str) -> Stage:
         pytest.skip(layout.crun_obstacle)
     scratch = path / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
-    oci = OciCommandLine(scratch, encode, env=ENV)
+    oci = OciCommandLine(Launcher(scratch, ENV), encode, env=ENV)
     return Stage(
         path=path,
         handler=Handler(name=runtime, binary=binary, root=path / runtime),

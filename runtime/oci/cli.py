@@ -5,45 +5,29 @@ quotes the runtime.
 """
 
 import asyncio
-import contextlib
-import itertools
 import json
-import logging
-import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from runtime.capture import Streams
-from runtime.kernel.syscalls import become_subreaper
 from runtime.oci import ExecOutput, Handler
+from runtime.oci.launch import Launch, Launcher
 from runtime.oci.messages import plain
-from runtime.oci.privileges import exec_options
 from runtime.operations import stage
-from runtime.pidfd import Process, identify, own_child, shell_code
-from runtime.process import Finished, run, spawn
-from runtime.rollback import finish
+from runtime.pidfd import shell_code
+from runtime.process import Finished, run
 from runtime.spec import Json, Resources
-from runtime.tree import Tree
 from store.errors import DeadlineExceededError, Error, FailedPreconditionError
 
 Encode = Callable[[Resources], Mapping[str, Json]]
 
-_log = logging.getLogger(__name__)
-
-# How long the kernel may take to bury a tree that was killed.
-_BURIAL = 2.0
-
 
 class OciCommandLine:
-    """Implements `OciRuntime`. Making one makes this process a subreaper.
-
-    Exec needs that: a runtime that stays in the foreground either copies the streams itself (runc)
-    and then waits for every background child, or hides how the program ended.
+    """Implements `OciRuntime`.
 
     Args:
-        scratch: a directory of the daemon's own for short-lived pid files.
+        launcher: starts the programs of `exec`.
         encode: turns limits into an OCI `linux.resources` object (`runtime.spec`).
         env: the environment runtimes start in; PATH alone if None.
         timeout: seconds that a verb other than exec may take.
@@ -51,20 +35,16 @@ class OciCommandLine:
 
     def __init__(
         self,
-        scratch: Path,
+        launcher: Launcher,
         encode: Encode,
         *,
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self._scratch = scratch
+        self._launcher = launcher
         self._encode = encode
         self._env = env
         self._timeout = timeout
-        self._numbers = itertools.count(1)
-        for left in scratch.glob("exec-*"):  # by a daemon that was killed
-            left.unlink(missing_ok=True)
-        become_subreaper()
 
     async def start(self, handler: Handler, container_id: str) -> None:
         """See `OciRuntime.start`."""
@@ -103,24 +83,34 @@ class OciCommandLine:
     ) -> ExecOutput:
         """See `OciRuntime.exec`."""
         stage("exec", container_id)
-        pid_file = self._scratch / f"exec-{os.getpid()}-{next(self._numbers)}"
-        options = (
-            "--detach",
-            "--pid-file",
-            str(pid_file),
-            *exec_options(handler.root / container_id),
-        )
-        command = handler.argv("exec", *options, container_id, *argv)
-        with contextlib.ExitStack() as stack:
-            stack.callback(pid_file.unlink, missing_ok=True)
-            output = stack.enter_context(Streams(limit))
-            launcher = spawn(command, fds=output.fds, env=self._env, session=True)
-            output.started()
-            code = await _Exec(container_id, argv[0], pid_file, output).run(launcher, timeout)
+        with Streams(limit) as output:
+            launch = Launch(
+                handler=handler,
+                container_id=container_id,
+                argv=argv,
+                said=partial(_said, output),
+                fds=output.fds,
+                pipes=output.inodes,
+                started=output.started,
+            )
+            code = await self._until_end(launch, timeout)
             await output.drain()
             return ExecOutput(
                 stdout=output.stdout.data, stderr=output.stderr.data, exit_code=shell_code(code)
             )
+
+    async def _until_end(self, launch: Launch, timeout: float) -> int:
+        try:
+            async with asyncio.timeout(timeout or None), self._launcher.program(launch) as program:
+                code = await program.wait()
+        except TimeoutError as error:
+            raise DeadlineExceededError(
+                f"cannot exec in container {launch.container_id}: no end within {timeout:g} s, "
+                "the program was killed with all it had started"
+            ) from error
+        if code is None:
+            raise Error(f"cannot tell how exec in container {launch.container_id} ended")
+        return code
 
     async def _run(
         self, handler: Handler, verb: str, *arguments: str, stdin: bytes = b""
@@ -131,57 +121,9 @@ class OciCommandLine:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Exec:
-    """One exec: the runtime launches the program and leaves it to us, who are its subreaper."""
-
-    container_id: str
-    program: str
-    pid_file: Path
-    output: Streams
-
-    async def run(self, launcher: Process, timeout: float) -> int:
-        """Return the program's code; on any other way out nothing that was started is left."""
-        running = launcher
-        try:
-            async with asyncio.timeout(timeout or None):
-                await launcher.wait()
-                running = await self._launched(launcher)
-                code = await running.wait()
-        except TimeoutError as error:
-            raise DeadlineExceededError(
-                f"cannot exec in container {self.container_id}: no end within {timeout:g} s, "
-                "the program was killed with all it had started"
-            ) from error
-        finally:
-            if running.running:
-                await finish(self._kill(running))
-        if code is None:
-            raise Error(f"cannot tell how exec in container {self.container_id} ended")
-        return code
-
-    async def _launched(self, launcher: Process) -> Process:
-        if launcher.code:
-            await self.output.drain()
-            said = plain(self.output.stderr.data) or f"exit code {shell_code(launcher.code)}"
-            raise FailedPreconditionError(
-                f"cannot exec {self.program!r} in container {self.container_id}: {said}"
-            )
-        try:
-            return own_child(int(self.pid_file.read_text()))
-        except (OSError, ValueError) as error:
-            raise Error(
-                f"cannot exec {self.program!r} in container {self.container_id}: "
-                f"the runtime left no process: {error}"
-            ) from error
-
-    async def _kill(self, running: Process) -> None:
-        tree = Tree(identify(running.pid), self.output.inodes)
-        left = await asyncio.to_thread(tree.kill, _BURIAL)
-        if left:  # in the kernel's hands; they are reaped when they end
-            _log.warning("exec in container %s: %s outlive SIGKILL", self.container_id, left)
-        else:
-            await running.wait()
+async def _said(output: Streams) -> bytes:
+    await output.drain()
+    return output.stderr.data
 
 
 def _kept(handler: Handler, container_id: str) -> bool:

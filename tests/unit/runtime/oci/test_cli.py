@@ -11,6 +11,7 @@ import pytest
 
 from runtime.oci import Handler
 from runtime.oci.cli import OciCommandLine
+from runtime.oci.launch import Launcher
 from runtime.spec import Json, Resources
 from store.errors import DeadlineExceededError, Error, FailedPreconditionError
 from tests.waiting import PATIENCE
@@ -35,7 +36,7 @@ def handler(tmp_path: Path) -> Handler:
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> OciCommandLine:
-    return OciCommandLine(tmp_path, encode, timeout=PATIENCE)
+    return OciCommandLine(Launcher(tmp_path), encode, timeout=PATIENCE)
 
 
 def script(handler: Handler, text: str) -> Handler:
@@ -65,7 +66,7 @@ async def test_a_failure_quotes_the_runtime(handler: Handler, runtime: OciComman
 
 
 async def test_a_runtime_that_hangs_is_ended(handler: Handler, tmp_path: Path) -> None:
-    runtime = OciCommandLine(tmp_path, encode, timeout=0.1)
+    runtime = OciCommandLine(Launcher(tmp_path), encode, timeout=0.1)
     with pytest.raises(DeadlineExceededError, match=r"start a: no end within 0\.1 s"):
         await runtime.start(script(handler, "exec sleep 1000"), "a")
 
@@ -98,7 +99,7 @@ async def test_an_id_within_another_is_not_the_other(
 def test_what_a_killed_daemon_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "exec-1-1").touch()
     (tmp_path / "other").touch()
-    OciCommandLine(tmp_path, encode)
+    OciCommandLine(Launcher(tmp_path), encode)
     assert os.listdir(tmp_path) == ["other"]  # noqa: PTH208
 
 
