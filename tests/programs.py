@@ -16,3 +16,11 @@ DIE = shell("kill -9 $$")
 HANG = shell("sleep 1000")
 FLOOD = shell("yes 0123456789 | head -c 100000")
 FLOOD_BYTES = 100_000
+
+CAT = shell("cat")
+# Reads a line, says what size its terminal has, and ends with 4.
+MEASURE = shell("read line; stty size; exit 4")
+# Answers each line on stdout, and on stderr; ends with 6 when there are no more.
+ANSWER = shell('while read line; do echo "got $line"; echo "err $line" >&2; done; exit 6')
+# Writes without end, whether or not anybody reads.
+SHOUT = shell("while :; do echo 0123456789012345678901234567890123456789; done")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from runtime.oci import ExecOutput
+from runtime.oci import ExecOutput, Handler
 from runtime.pidfd import ProcessId
 from runtime.spec import Resources
 
@@ -146,6 +146,14 @@ class Tasks(TaskReader, Protocol):
         self, namespace: str, id_: str, argv: tuple[str, ...], *, timeout: float
     ) -> ExecOutput:
         """Run a program in a RUNNING task; see `OciRuntime.exec`."""
+        ...
+
+    def handler(self, namespace: str, id_: str) -> Handler:
+        """Return the handler by which the OCI runtime knows a task.
+
+        Raises:
+            NotFoundError: there is no such task, or the configuration no longer has its handler.
+        """
         ...
 
     async def update(self, namespace: str, id_: str, resources: Resources) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from runtime.oci import ExecOutput
+from runtime.oci import ExecOutput, Handler
 from runtime.operations import follow
 from runtime.rollback import Rollback
 from runtime.spec import Resources
@@ -206,6 +206,10 @@ class TaskService:
         return await self._parts.runtime.exec(
             self._keeper.handler(task), id_, argv, timeout=timeout, limit=EXEC_LIMIT
         )
+
+    def handler(self, namespace: str, id_: str) -> Handler:
+        """See `Tasks.handler`."""
+        return self._keeper.handler(self.get(namespace, id_))
 
     async def update(self, namespace: str, id_: str, resources: Resources) -> None:
         """See `Tasks.update`."""
