@@ -5,6 +5,7 @@ One dataclass for each TOML section. `cri.config.load` reads files into a `Confi
 """
 
 import enum
+import ipaddress
 import re
 import types
 from collections.abc import Mapping
@@ -65,6 +66,23 @@ def _metrics(value: str) -> str:
 
 def _address(value: str) -> str:
     return "" if not value or value.startswith("/") else "must be an absolute path"
+
+
+def _ip(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return "must be an IP address"
+    return ""
+
+
+def _port(value: int) -> str:
+    return "" if 0 <= value <= 65535 else "must be a TCP port"
+
+
+def _url(value: str) -> str:
+    fits = re.fullmatch(r"(https?://[^/\s?#]+(/[^\s?#]*)?)?", value)
+    return "" if fits else "must look like https://node.example:10010"
 
 
 def _interface(value: str) -> str:
@@ -283,6 +301,37 @@ class Pods:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Streaming:
+    """[streaming]: where clients of exec, attach and port-forward come to."""
+
+    address: str = option(
+        "127.0.0.1", "The IP address that is listened on; the kubelet is on this node.", check=_ip
+    )
+    port: int = option(0, "0 is any that is free.", check=_port)
+    base_url: str = option(
+        "",
+        "What clients are told instead of the address, when they reach it through something else.",
+        check=_url,
+    )
+    certificate: str = option(
+        "", "PEM file with the certificate chain; makes it HTTPS.", check=_address
+    )
+    key: str = option("", "PEM file with the certificate's key.", check=_address)
+    client_authority: str = option(
+        "",
+        "PEM file with the authorities that may sign clients' certificates; without it a client"
+        " needs nothing but its URL.",
+        check=_address,
+    )
+    idle_seconds: float = option(
+        4 * 3600.0, "A session in which no byte moves for so long ends.", check=at_least(1)
+    )
+    creation_seconds: float = option(
+        30.0, "How long a client may take to open the streams it asked for.", check=at_least(0.1)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gc:
     """[gc]: removing what nothing refers to any more."""
 
@@ -305,4 +354,5 @@ class Config:
     runtimes: Runtimes = field(default_factory=Runtimes)
     tools: Tools = field(default_factory=Tools)
     pods: Pods = field(default_factory=Pods)
+    streaming: Streaming = field(default_factory=Streaming)
     gc: Gc = field(default_factory=Gc)
