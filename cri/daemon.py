@@ -10,8 +10,8 @@ import gc
 import logging
 import resource
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -40,6 +40,9 @@ from cri.services.ferry_node import NodeService
 from cri.services.node import Node as NodeFacts
 from cri.services.registration import add_services
 from cri.services.subjects import subject
+from cri.streaming import Settings
+from cri.streaming.server import StreamingServer
+from cri.streaming.tls import configured as configured_certificates
 from cri.version import VERSION
 from runtime import blocking, doctor
 from runtime.cgroups import Cgroups, Driver, home
@@ -47,6 +50,9 @@ from runtime.cgroups.paths import CgroupfsPaths, SystemdPaths
 from runtime.cgroups.systemd import SystemdCgroups
 from runtime.cgroups.v1 import CgroupsV1
 from runtime.cgroups.v2 import CgroupsV2
+from runtime.io.execs import Execs
+from runtime.io.ports import PodPorts
+from runtime.io.sessions import ContainerSessions
 from runtime.kernel.mounts import LinuxMounts
 from runtime.kernel.namespaces import LinuxNamespaces, PodDefaults
 from runtime.monitor.conmon import Conmon
@@ -69,6 +75,7 @@ from runtime.pods.events import PodEventSource
 from runtime.pods.holder import PidHolders
 from runtime.pods.layout import Layout
 from runtime.pods.members import MemberTable
+from runtime.pods.netns import PodNamespaces
 from runtime.pods.node import Node
 from runtime.pods.recovery import Recovery
 from runtime.pods.sandboxes import SandboxService
@@ -389,7 +396,6 @@ async def _serve(control: Control, base: _Base, store: _Store, pods: _Pods) -> N
     """Open the socket, and keep serving until told to end; then let calls in flight finish."""
     config = base.config
     server = servers.make((CallInterceptor(base.operations, base.metrics, subject),))
-    _add_services(server, control, base, store, pods)
     collect = Every(
         "garbage collection", lambda: control.config.gc.interval_seconds, store.collector.collect
     )
@@ -406,6 +412,8 @@ async def _serve(control: Control, base: _Base, store: _Store, pods: _Pods) -> N
         group.run(pods.network.maintain(), "watch the network")
         group.run(pods.statistics.run(), "measure layers")
         group.run(watchdog(), "watchdog")
+        streaming = await stack.enter_async_context(_streaming(control, base, pods))
+        _add_services(server, control, base, store, pods, streaming)
         await servers.listen(server, config.daemon.socket)
         # What start-up made lives as long as the daemon: collections need not look at it again.
         gc.collect()
@@ -425,8 +433,41 @@ async def _after_removals(images: Images, collect: Every) -> None:
             collect.poke()
 
 
+@asynccontextmanager
+async def _streaming(control: Control, base: _Base, pods: _Pods) -> AsyncIterator[StreamingServer]:
+    """Serve exec, attach and port-forward for the block; sessions end with it."""
+    config = base.config.streaming
+    certificates = configured_certificates(config)
+    if certificates is not None:
+        control.on_reload(lambda _: certificates.renew())
+    sessions = ContainerSessions(pods.tasks, Execs(base.launcher))
+    server = StreamingServer(
+        Settings(
+            address=config.address,
+            port=config.port,
+            base_url=config.base_url,
+            tls=None if certificates is None else certificates.context,
+            idle=config.idle_seconds,
+            creation=config.creation_seconds,
+        ),
+        sessions,
+        PodPorts(PodNamespaces(pods.sandboxes, base.layout).network),
+        base.operations,
+    )
+    try:
+        async with server:
+            yield server
+    finally:
+        sessions.close()
+
+
 def _add_services(
-    server: grpc.aio.Server, control: Control, base: _Base, store: _Store, pods: _Pods
+    server: grpc.aio.Server,
+    control: Control,
+    base: _Base,
+    store: _Store,
+    pods: _Pods,
+    streaming: StreamingServer,
 ) -> None:
     equipment = base.equipment
     default = equipment.handlers.get("")
@@ -445,6 +486,7 @@ def _add_services(
         events=pods.events,
         network=pods.network,
         node=facts,
+        urls=streaming,
     )
     add_services(server, RuntimeService(backends), ImageService(store.images))
 

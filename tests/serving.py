@@ -28,6 +28,7 @@ from tests.fakes.images import image as some_image
 from tests.fakes.network import MemoryNetwork
 from tests.fakes.pods import FakeContainers, FakeSandboxes
 from tests.fakes.stats import FakeStatistics
+from tests.fakes.streams import FakeUrls
 
 CRUN = Handler(
     name="crun",
@@ -56,6 +57,7 @@ class Parts:
     operations: Operations = field(default_factory=Operations)
     node: Node = NODE
     findings: list[doctor.Finding] = field(default_factory=list)
+    urls: FakeUrls = field(default_factory=FakeUrls)
     metrics: Metrics = field(init=False)
     statistics: FakeStatistics = field(init=False)
 
@@ -73,6 +75,7 @@ class Parts:
                 events=self.sandboxes.events,
                 network=self.network,
                 node=self.node,
+                urls=self.urls,
             )
         )
 

@@ -14,6 +14,8 @@ from cri.services.metrics import MetricCalls
 from cri.services.node import Node, NodeCalls
 from cri.services.sandboxes import SandboxCalls, sandbox_records
 from cri.services.stats import StatsCalls
+from cri.services.streaming import StreamingCalls
+from cri.streaming import Urls
 from runtime.network import Network
 from runtime.pods import Containers, PodEvents, Sandboxes
 from runtime.stats import Statistics
@@ -32,10 +34,18 @@ class Backends:
     events: PodEvents
     network: Network
     node: Node
+    urls: Urls
 
 
 class RuntimeService(
-    NodeCalls, SandboxCalls, ContainerCalls, StatsCalls, MetricCalls, EventCalls, LaterCalls
+    NodeCalls,
+    SandboxCalls,
+    ContainerCalls,
+    StreamingCalls,
+    StatsCalls,
+    MetricCalls,
+    EventCalls,
+    LaterCalls,
 ):
     """All RPCs of `runtime.v1.RuntimeService`; register it with `registration.add_runtime`."""
 
@@ -47,5 +57,6 @@ class RuntimeService(
         self._events = backends.events
         self._network = backends.network
         self._node = backends.node
+        self._urls = backends.urls
         self._sandbox_records = sandbox_records()
         self._container_records = container_records()

@@ -14,26 +14,11 @@ def _refuse(rpc: str, instead: str) -> NoReturn:
     raise UnimplementedError(f"cannot serve {rpc}: ferry does not have it yet; {instead}")
 
 
-_STREAMING = "ExecSync runs programs without a terminal"
 _CHECKPOINT = "no handler can checkpoint"
 
 
 class LaterCalls(api_pb2_grpc.RuntimeServiceServicer):
-    """Streaming sessions and checkpoints."""
-
-    async def Exec(self, request: pb.ExecRequest, context: object) -> pb.ExecResponse:
-        """Refuse."""
-        _refuse("Exec", _STREAMING)
-
-    async def Attach(self, request: pb.AttachRequest, context: object) -> pb.AttachResponse:
-        """Refuse."""
-        _refuse("Attach", _STREAMING)
-
-    async def PortForward(
-        self, request: pb.PortForwardRequest, context: object
-    ) -> pb.PortForwardResponse:
-        """Refuse."""
-        _refuse("PortForward", "pods are reachable by their addresses")
+    """Checkpoints."""
 
     async def CheckpointContainer(
         self, request: pb.CheckpointContainerRequest, context: object

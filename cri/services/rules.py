@@ -21,6 +21,7 @@ REQUIRED: Final = frozenset(
         "ContainerConfig.image",
         "UpdateContainerResourcesRequest.linux",
         "ExecSyncRequest.cmd",
+        "ExecRequest.cmd",
         "ImageStatusRequest.image",
         "PullImageRequest.image",
         "RemoveImageRequest.image",
