@@ -1,11 +1,12 @@
 """Run critest on ferry, or on the peer, and print what passed, failed and was skipped.
 
     python -m e2e.critest --critest PATH [--handler crun] [--handler runc] [--peer]
-                          [--focus REGEX] [--skip REGEX] [--seed N] [--parallel] [-- ARG...]
+                          [--focus REGEX] [--skip REGEX] [--seed N] [--parallel] [--websocket]
+                          [-- ARG...]
 
 PATH is a critest binary of cri-tools, built aside; without one (or with $CRITEST unset) there is
-nothing to run, and that is said. `--parallel` needs the `ginkgo` command in PATH. Arguments after
-`--` go to critest as they are.
+nothing to run, and that is said. `--parallel` needs the `ginkgo` command in PATH. `--websocket`
+streams over WebSocket in place of SPDY. Arguments after `--` go to critest as they are.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from e2e.daemon import REPOSITORY, Daemon, Service, default_settings
 from e2e.packages import fetch
 from e2e.registry import mirror, serving_layout
 
+WEBSOCKET = ("--websocket-exec", "--websocket-attach", "--websocket-portforward")
+
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
@@ -36,6 +39,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--handler", action="append", choices=["crun", "runc"])
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--parallel", action="store_true")
+    parser.add_argument("--websocket", action="store_true")
     parser.add_argument("--focus", default="")
     parser.add_argument("--skip", default="")
     parser.add_argument("--seed", type=int, default=1)
@@ -56,11 +60,13 @@ def command(options: argparse.Namespace, service: Service, handler: str, folder:
     }
     argv = [f"--{name}={value}" for name, value in flags.items() if value]
     parallel = ["--parallel=2"] if options.parallel else []
+    websocket = WEBSOCKET if options.websocket else ()
     return [
         str(Path(options.critest).resolve()),
         *argv,
         "--ginkgo.no-color",
         *parallel,
+        *websocket,
         *options.rest,
     ]
 
