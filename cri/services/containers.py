@@ -14,7 +14,7 @@ from cri.convert.container import (
 )
 from cri.convert.resources import resources_from
 from cri.services.node import Node
-from cri.services.serialised import MAX_UNARY, Serialised, chunks, unary
+from cri.services.serialised import MAX_UNARY, Serialised, chunks
 from cri.services.validation import check
 from runtime.oci import ExecOutput
 from runtime.pods import Containers, ContainerStatus, Filter
@@ -22,6 +22,8 @@ from runtime.spec import Json
 from store.errors import NotFoundError
 
 _EVERYTHING: Final = Filter()
+
+_Listed = tuple[list[ContainerStatus], bool]
 
 # What a message's tags and lengths take beside the output itself, generously.
 _FRAME: Final = 1024
@@ -96,7 +98,8 @@ class ContainerCalls(api_pb2_grpc.RuntimeServiceServicer):
     async def list_containers(self, request: pb.ListContainersRequest, context: object) -> bytes:
         """List from memory, as the bytes of a ListContainersResponse."""
         check(request)
-        return unary(self._listed_containers(request.filter), "StreamContainers")
+        found, complete = self._listed_containers(request.filter)
+        return self._container_records.answer(found, "StreamContainers", complete=complete)
 
     async def StreamContainers(
         self, request: pb.StreamContainersRequest, context: object
@@ -110,13 +113,14 @@ class ContainerCalls(api_pb2_grpc.RuntimeServiceServicer):
     ) -> AsyncIterator[bytes]:
         """List in chunks, as the bytes of StreamContainersResponses."""
         check(request)
-        for chunk in chunks(self._listed_containers(request.filter)):
+        found, complete = self._listed_containers(request.filter)
+        for chunk in chunks(self._container_records.records(found, complete=complete)):
             yield chunk
 
-    def _listed_containers(self, message: pb.ContainerFilter) -> list[bytes]:
+    def _listed_containers(self, message: pb.ContainerFilter) -> _Listed:
+        """Return what matches, and whether that is all there is."""
         wanted = container_filter_from(message)
-        found = self._containers.list(self._namespace, wanted)
-        return self._container_records.records(found, complete=wanted == _EVERYTHING)
+        return self._containers.list(self._namespace, wanted), wanted == _EVERYTHING
 
     async def UpdateContainerResources(
         self, request: pb.UpdateContainerResourcesRequest, context: object

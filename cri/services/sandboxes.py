@@ -18,7 +18,7 @@ from cri.convert.sandbox import (
     sandbox_to,
 )
 from cri.services.node import Node
-from cri.services.serialised import Serialised, chunks, unary
+from cri.services.serialised import Serialised, chunks
 from cri.services.validation import check
 from runtime.pods import Containers, Filter, Sandbox, Sandboxes
 from runtime.spec import Json, Resources
@@ -110,7 +110,8 @@ class SandboxCalls(api_pb2_grpc.RuntimeServiceServicer):
     async def list_pod_sandbox(self, request: pb.ListPodSandboxRequest, context: object) -> bytes:
         """List from memory, as the bytes of a ListPodSandboxResponse."""
         check(request)
-        return unary(self._listed_sandboxes(request.filter), "StreamPodSandboxes")
+        found, complete = self._listed_sandboxes(request.filter)
+        return self._sandbox_records.answer(found, "StreamPodSandboxes", complete=complete)
 
     async def StreamPodSandboxes(
         self, request: pb.StreamPodSandboxesRequest, context: object
@@ -124,13 +125,14 @@ class SandboxCalls(api_pb2_grpc.RuntimeServiceServicer):
     ) -> AsyncIterator[bytes]:
         """List in chunks, as the bytes of StreamPodSandboxesResponses."""
         check(request)
-        for chunk in chunks(self._listed_sandboxes(request.filter)):
+        found, complete = self._listed_sandboxes(request.filter)
+        for chunk in chunks(self._sandbox_records.records(found, complete=complete)):
             yield chunk
 
-    def _listed_sandboxes(self, message: pb.PodSandboxFilter) -> list[bytes]:
+    def _listed_sandboxes(self, message: pb.PodSandboxFilter) -> tuple[list[Sandbox], bool]:
+        """Return what matches, and whether that is all there is."""
         wanted = sandbox_filter_from(message)
-        found = self._sandboxes.list(self._namespace, wanted)
-        return self._sandbox_records.records(found, complete=wanted == _EVERYTHING)
+        return self._sandboxes.list(self._namespace, wanted), wanted == _EVERYTHING
 
 
 def _info(sandbox: Sandbox) -> Json:

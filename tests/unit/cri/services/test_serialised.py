@@ -69,6 +69,26 @@ def test_only_a_complete_list_forgets_what_is_gone() -> None:
     assert encoder.asked == ["a", "b"]
 
 
+def test_an_answer_with_everything_is_joined_once_until_something_changes() -> None:
+    kept = cache(Encoder())
+    things = [Thing("a"), Thing("b")]
+    first = kept.answer(list(things), "StreamContainers", complete=True)
+    assert kept.answer(list(things), "StreamContainers", complete=True) is first
+    part = kept.answer(things[:1], "StreamContainers")
+    assert first.startswith(part)
+    assert kept.answer(list(things), "StreamContainers", complete=True) is first
+    fewer = kept.answer(things[1:], "StreamContainers", complete=True)
+    assert part + fewer == first
+    things[0] = Thing("a", ("x",))
+    changed = kept.answer(list(things), "StreamContainers", complete=True)
+    assert [one.id for one in pb.ListContainersResponse.FromString(changed).containers] == [
+        "a",
+        "b",
+    ]
+    assert changed != first
+    assert kept.answer([], "StreamContainers", complete=True) == b""
+
+
 @given(st.lists(st.integers(1, MAX_CHUNK * 2), max_size=12))
 def test_a_stream_sends_every_record_once_and_never_an_empty_message(sizes: list[int]) -> None:
     records = [bytes([index]) * size for index, size in enumerate(sizes)]
