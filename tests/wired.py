@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from runtime.kernel import NamespaceRequest
-from runtime.kernel.namespaces import LinuxNamespaces, in_thread
+from runtime.kernel.namespaces import LinuxNamespaces
+from runtime.kernel.threads import in_thread
 from runtime.network import Attachment, AttachRequest, PortMapping
 from runtime.network.bridge import BridgeNetwork
 from runtime.network.linux import LinuxWires

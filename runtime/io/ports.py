@@ -18,7 +18,7 @@ from typing import Final
 from runtime import blocking
 from runtime.io import Connection
 from runtime.io.descriptors import DescriptorSink, DescriptorSource
-from runtime.kernel.namespaces import in_thread
+from runtime.kernel.threads import in_thread
 from store.errors import Error, FailedPreconditionError, UnavailableError
 
 # Programs that listen on one family only are found on the other.

@@ -1,8 +1,8 @@
 """Sandbox namespaces on the running kernel.
 
-A thread that lives for one call unshares, sets up and pins the namespaces, and ends; no other
-thread ever leaves the node's namespaces, so whatever goes wrong the daemon stays where it is.
-A fresh thread and unshare(2) take about 0.7 ms; a pool of namespaces would save less than that.
+A thread that lives for one call unshares, sets up and pins the namespaces, and ends. A fresh thread
+and unshare(2) take about 0.7 ms; a pool of namespaces would save less than that. Those that a user
+namespace owns are made by a process (`runtime.kernel.users`), and the thread enters them.
 
 Pins are bind mounts of /proc/thread-self/ns/*. They take the propagation of what they are in, so
 that an unmount reaches every mount namespace a pin was copied to; each is unbindable itself, so
@@ -13,24 +13,26 @@ import fcntl
 import os
 import socket
 import struct
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final
 
-from runtime.kernel import NamespaceRequest, options, syscalls
+from runtime.kernel import NamespaceRequest, UserMapping, options, syscalls, users
 from runtime.kernel.mounts import LinuxMounts
 from runtime.kernel.syscalls import MountAttributes
 from runtime.kernel.sysctls import check_sysctls, write_sysctls
-
-T = TypeVar("T")
+from runtime.kernel.threads import in_thread, join
+from runtime.kernel.users import UserPrograms
+from store.errors import FailedPreconditionError
 
 _KINDS: Final[Mapping[str, int]] = {
     "net": syscalls.CLONE_NEWNET,
     "ipc": syscalls.CLONE_NEWIPC,
     "uts": syscalls.CLONE_NEWUTS,
 }
+_USER: Final = "user"
 _OWN: Final = Path("/proc/thread-self/ns")
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
@@ -58,10 +60,18 @@ class PodDefaults:
 
 
 class LinuxNamespaces:
-    """`Namespaces` of the running kernel."""
+    """`Namespaces` of the running kernel.
 
-    def __init__(self, defaults: PodDefaults | None = None) -> None:
+    Args:
+        defaults: of every new pod network.
+        programs: make user namespaces; without them there are none.
+    """
+
+    def __init__(
+        self, defaults: PodDefaults | None = None, programs: UserPrograms | None = None
+    ) -> None:
         self._defaults = defaults or PodDefaults()
+        self._programs = programs
         self._mounts = LinuxMounts()
 
     def create(self, request: NamespaceRequest) -> None:
@@ -70,7 +80,10 @@ class LinuxNamespaces:
         request.directory.mkdir(parents=True, exist_ok=True)
         pinned: list[Path] = []
         try:
-            in_thread(lambda: self._set_up(request, pinned))
+            if request.users is None:
+                in_thread(partial(self._unshared, request, pinned))
+            else:
+                self._owned(request, request.users, pinned)
         except BaseException:
             for pin in pinned:
                 self._unpin(pin)
@@ -79,7 +92,7 @@ class LinuxNamespaces:
 
     def remove(self, directory: Path) -> None:
         """Unpin; the directory goes too once nothing else is in it."""
-        for kind in _KINDS:
+        for kind in (*_KINDS, _USER):
             self._unpin(directory / kind)
         _remove_empty(directory)
 
@@ -95,67 +108,44 @@ class LinuxNamespaces:
         self._mounts.unmount(pin)
         pin.unlink(missing_ok=True)
 
-    def _set_up(self, request: NamespaceRequest, pinned: list[Path]) -> None:
-        asked = {"net": request.network, "ipc": request.ipc, "uts": request.uts}
-        kinds = [kind for kind, wanted in asked.items() if wanted]
+    def _unshared(self, request: NamespaceRequest, pinned: list[Path]) -> None:
+        kinds = _own_kinds(request)
         syscalls.unshare(sum(_KINDS[kind] for kind in kinds))
+        self._set_up(request)
+        for kind in kinds:
+            _pin(_OWN / kind, request.directory / kind, pinned)
+
+    def _owned(self, request: NamespaceRequest, mapping: UserMapping, pinned: list[Path]) -> None:
+        if self._programs is None:
+            raise FailedPreconditionError(
+                "cannot make a user namespace: unshare or cat is missing (ferry doctor says more)"
+            )
+        kinds = _own_kinds(request)
+        with users.held(self._programs, mapping, kinds) as made:
+            in_thread(partial(self._enter, request, mapping, made))
+            for kind in (_USER, *kinds):
+                _pin(made / kind, request.directory / kind, pinned)
+
+    def _enter(self, request: NamespaceRequest, mapping: UserMapping, made: Path) -> None:
+        for kind in _own_kinds(request):
+            join(made / kind, _KINDS[kind])
+        # The sysctls of an IPC namespace are its owner's, whatever else one may do.
+        syscalls.act_as(mapping.uids.first, mapping.gids.first)
+        self._set_up(request)
+
+    def _set_up(self, request: NamespaceRequest) -> None:
+        """Set what the namespaces of this thread start with."""
         if request.uts and request.hostname:
             socket.sethostname(request.hostname)
         if request.network:
             _loopback_up()
         defaults = self._defaults.sysctls() if request.network else {}
         write_sysctls(defaults | dict(request.sysctls))
-        for kind in kinds:
-            pin = request.directory / kind
-            _create(pin)
-            pinned.append(pin)
-            _pin(kind, pin)
 
 
-def in_thread(work: Callable[[], T], netns: Path | None = None) -> T:
-    """Run `work` in a thread that lives for this call only, and return or raise what it does.
-
-    Args:
-        work: may change the namespaces of its thread.
-        netns: a pinned network namespace to enter first.
-    """
-    call = _Call(work, netns)
-    call.start()
-    call.join()
-    return call.result()
-
-
-class _Call(threading.Thread, Generic[T]):
-    """One call in a thread of its own."""
-
-    def __init__(self, work: Callable[[], T], netns: Path | None) -> None:
-        super().__init__(name="namespaces", daemon=True)
-        self._work = work
-        self._netns = netns
-        self._value: list[T] = []
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            if self._netns is not None:
-                enter(self._netns)
-            self._value.append(self._work())
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
-            self._error = error
-
-    def result(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._value[0]
-
-
-def enter(netns: Path) -> None:
-    """Move the calling thread into a pinned network namespace; only for threads about to end."""
-    descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.setns(descriptor, syscalls.CLONE_NEWNET)
-    finally:
-        os.close(descriptor)
+def _own_kinds(request: NamespaceRequest) -> list[str]:
+    asked = {"net": request.network, "ipc": request.ipc, "uts": request.uts}
+    return [kind for kind, wanted in asked.items() if wanted]
 
 
 def _loopback_up() -> None:
@@ -163,16 +153,14 @@ def _loopback_up() -> None:
         fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
-def _create(pin: Path) -> None:
-    os.close(os.open(pin, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o444))
-
-
 def _remove_empty(directory: Path) -> None:
     if directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
 
 
-def _pin(kind: str, pin: Path) -> None:
-    syscalls.mount(str(_OWN / kind), str(pin), "", options.MS_BIND, "")
+def _pin(namespace: Path, pin: Path, pinned: list[Path]) -> None:
+    os.close(os.open(pin, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o444))
+    pinned.append(pin)
+    syscalls.mount(str(namespace), str(pin), "", options.MS_BIND, "")
     unbindable = MountAttributes(propagation=options.MS_UNBINDABLE)
     syscalls.mount_setattr(syscalls.AT_FDCWD, pin, syscalls.AT_SYMLINK_NOFOLLOW, unbindable)

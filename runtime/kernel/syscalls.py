@@ -8,6 +8,7 @@ than Linux 5.1 are the same on every architecture.
 
 import ctypes
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ UMOUNT_NOFOLLOW: Final = 8
 
 OPEN_TREE_CLONE: Final = 1
 OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
+MOUNT_ATTR_IDMAP: Final = 0x100000
 MOVE_MOUNT_F_EMPTY_PATH: Final = 0x4
 MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
 
@@ -29,6 +31,7 @@ CLONE_FS: Final = 0x00000200
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUTS: Final = 0x04000000
 CLONE_NEWIPC: Final = 0x08000000
+CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWNET: Final = 0x40000000
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -37,6 +40,14 @@ RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_GET_DUMPABLE: Final = 3
+_PR_SET_DUMPABLE: Final = 4
+_CAPABILITY_VERSION: Final = 0x20080522
+_SAME: Final = 0xFFFFFFFF
+# These are older than the common numbering, which only newer architectures follow.
+_SETRESUID, _SETRESGID = {"x86_64": (117, 119), "ppc64le": (164, 169), "s390x": (208, 210)}.get(
+    platform.machine(), (147, 149)
+)
 _OPEN_TREE: Final = 428
 _MOVE_MOUNT: Final = 429
 _OPENAT2: Final = 437
@@ -78,13 +89,33 @@ class _MountAttr(ctypes.Structure):
     )
 
 
+class _CapabilityHeader(ctypes.Structure):
+    """`cap_user_header_t` (capset(2))."""
+
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapabilityData(ctypes.Structure):
+    """`cap_user_data_t`: 32 capabilities of each set."""
+
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountAttributes:
-    """What mount_setattr(2) changes: MOUNT_ATTR_* to set and to clear, one MS_* propagation."""
+    """What mount_setattr(2) changes: MOUNT_ATTR_* to set and to clear, one MS_* propagation.
+
+    `users` is a descriptor of the user namespace that MOUNT_ATTR_IDMAP is about.
+    """
 
     set: int = 0
     clear: int = 0
     propagation: int = 0
+    users: int = 0
 
 
 def mount(source: str, target: str, type_: str, flags: int, data: str) -> None:
@@ -117,7 +148,7 @@ def move_mount(tree: int, target: int) -> None:
 
 def mount_setattr(directory: int, path: str | Path, flags: int, change: MountAttributes) -> None:
     """Change the flags and propagation of a mount or a tree."""
-    attr = _MountAttr(change.set, change.clear, change.propagation, 0)
+    attr = _MountAttr(change.set, change.clear, change.propagation, change.users)
     size = ctypes.c_size_t(ctypes.sizeof(attr))
     pointer = ctypes.byref(attr)
     result = _libc.syscall(_MOUNT_SETATTR, directory, os.fsencode(path), flags, pointer, size)
@@ -140,6 +171,25 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kind: int) -> None:
     """Move the calling thread, and it alone, into a namespace of a given kind."""
     _check(_libc.setns(descriptor, kind), "setns", f"fd {descriptor}")
+
+
+def act_as(uid: int, gid: int) -> None:
+    """Be `uid` and `gid` from now on, in the calling thread alone, and keep all power.
+
+    glibc's functions would change every thread. The kernel takes powers away with the change of
+    the ids (capabilities(7)), and core dumps from the whole process; here they are given back.
+    Only for threads about to end.
+    """
+    about = f"thread of uid {uid}"
+    header = _CapabilityHeader(_CAPABILITY_VERSION, 0)
+    held = (_CapabilityData * 2)()
+    dumpable = _check(_libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0), "prctl", "PR_GET_DUMPABLE")
+    _check(_libc.capget(ctypes.byref(header), held), "capget", about)
+    _check(_libc.syscall(_SETRESGID, *map(ctypes.c_uint, (_SAME, gid, _SAME))), "setresgid", about)
+    _check(_libc.syscall(_SETRESUID, *map(ctypes.c_uint, (_SAME, uid, _SAME))), "setresuid", about)
+    _check(_libc.capset(ctypes.byref(header), held), "capset", about)
+    if dumpable == 1:  # only 0 and 1 can be set
+        _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl", "PR_SET_DUMPABLE")
 
 
 def become_subreaper() -> None:

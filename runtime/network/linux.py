@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from runtime.kernel import netlink
-from runtime.kernel.namespaces import in_thread
 from runtime.kernel.netlink import Netlink, Request
+from runtime.kernel.threads import in_thread
 from runtime.network import host, links, shaping
 from runtime.network.addresses import Subnet
 from runtime.network.rules import PortRules

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from runtime.kernel import namespaces
+from runtime.kernel import threads
 from runtime.network.links import POD_INTERFACE
 from runtime.stats import Interface, Network
 
@@ -58,14 +58,14 @@ def read(netns: Mapping[str, Path]) -> dict[str, Network]:
     Raises:
         OSError: the kernel refuses to enter a namespace that is there.
     """
-    return namespaces.in_thread(lambda: dict(_each(netns))) if netns else {}
+    return threads.in_thread(lambda: dict(_each(netns))) if netns else {}
 
 
 def _each(netns: Mapping[str, Path]) -> Iterator[tuple[str, Network]]:
     """Enter and read, on a thread that ends after this."""
     for key, pin in netns.items():
         try:
-            namespaces.enter(pin)
+            threads.enter(pin)
         except OSError as error:
             if error.errno in _GONE:
                 continue

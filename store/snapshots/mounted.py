@@ -5,6 +5,7 @@ mount still does. Format: https://man7.org/linux/man-pages/man5/proc_pid_mountin
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,18 +25,25 @@ def mounted(root: Path) -> set[int]:
 def numbers(mountinfo: str, root: Path) -> set[int]:
     """Return the numbers that `mountinfo` names below `root`; rather one too many than too few.
 
-    Overlays name upper and lower directories by the path they were mounted with; a bind mount names
-    its source by the path in its file system, of which `root` may be a mount point itself.
+    Overlays name upper and lower directories by the path they were mounted with, which may have
+    been below the mount point itself: `runtime.kernel.idmapped` lends it to the layers. A bind
+    mount names its source by the path in its file system, of which `root` may be a mount point.
     """
-    overlay = re.compile(rf"[=:]{re.escape(str(root))}/([0-9]+)/fs(?=[:,\s]|$)")
     bind = re.compile(rf"/{re.escape(root.name)}/([0-9]+)/fs(?:/|$)")
     found: set[int] = set()
     for line in mountinfo.splitlines():
         fields, _, tail = line.partition(" - ")
-        source = fields.split(" ")[3] if fields.count(" ") >= 3 else ""
-        found.update(int(number) for number in overlay.findall(_unescaped(tail)))
+        source, point = fields.split(" ")[3:5] if fields.count(" ") >= 4 else ("", "")
+        if tail.startswith("overlay "):
+            for place in (str(root), _unescaped(point)):
+                found.update(_layers(_unescaped(tail), place))
         found.update(int(number) for number in bind.findall(_unescaped(source)))
     return found
+
+
+def _layers(options: str, place: str) -> Iterator[int]:
+    for number in re.findall(rf"[=:]{re.escape(place)}/([0-9]+)/fs(?=[:,\s]|$)", options):
+        yield int(number)
 
 
 def _unescaped(text: str) -> str:

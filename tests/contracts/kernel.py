@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from runtime.kernel import Mounts, NamespaceRequest, Namespaces
+from runtime.kernel import IdRange, Mounts, NamespaceRequest, Namespaces, UserMapping, Users
 from store.errors import InvalidArgumentError
 from store.snapshots import Mount
 from tests.fakes.kernel import UNKNOWN_SYSCTL
 
+MAPPING = UserMapping(
+    uids=IdRange(first=200000, length=65536), gids=IdRange(first=300000, length=65536)
+)
 TMPFS = Mount(type="tmpfs", source="ferry-test", options=("nosuid", "size=64k"))
 
 
@@ -59,6 +62,12 @@ class MountsContract:
         assert not mounts.unmount(tmp_path / "link")
         assert mounts.unmount(tmp_path / "real")
 
+    def test_a_new_filesystem_has_nobodys_ids(self, mounts: Mounts, tmp_path: Path) -> None:
+        users = Users(namespace=Path("/proc/self/ns/user"), uid=1, gid=1)
+        with pytest.raises(OSError, match=tmp_path.name):
+            mounts.mount(TMPFS, tmp_path, users=users)
+        assert mounts.mounted(tmp_path) == []
+
 
 class NamespacesContract:
     """The fixture `namespaces` is the implementation under test."""
@@ -89,6 +98,18 @@ class NamespacesContract:
         assert not namespaces.alive(tmp_path / "pod", ("ipc", "net"))
         assert not namespaces.alive(tmp_path / "pod", ("uts",))
         namespaces.remove(tmp_path / "pod")
+
+    def test_a_user_namespace_is_made_with_the_others(
+        self, namespaces: Namespaces, tmp_path: Path
+    ) -> None:
+        directory = tmp_path / "pod"
+        namespaces.create(NamespaceRequest(directory=directory, users=MAPPING, hostname="web"))
+        assert namespaces.alive(directory, ("net", "ipc", "uts", "user"))
+        namespaces.remove(directory)
+        assert not namespaces.alive(directory, ("user",))
+        namespaces.create(NamespaceRequest(directory=directory))
+        assert not namespaces.alive(directory, ("user",))
+        namespaces.remove(directory)
 
     @pytest.mark.parametrize(
         ("name", "value"),

@@ -4,7 +4,7 @@ import errno
 import os
 from pathlib import Path
 
-from runtime.kernel import NamespaceRequest
+from runtime.kernel import NamespaceRequest, Users
 from runtime.kernel.sysctls import check_sysctls
 from store.errors import InvalidArgumentError
 from store.snapshots import Mount
@@ -17,20 +17,32 @@ class MemoryMounts:
 
     def __init__(self) -> None:
         self.mounts: dict[Path, list[Mount]] = {}
+        self.users: dict[Path, Users] = {}
+        self.unmappable: set[Path] = set()
         self.failure: Exception | None = None
 
-    def mount(self, mount: Mount, target: Path) -> None:
+    def mount(self, mount: Mount, target: Path, *, users: Users | None = None) -> None:
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
         if target.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(target))
         target.stat()
+        if users is not None:
+            if not {"bind", "rbind"} & set(mount.options) and mount.type != "overlay":
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(target))
+            self.users[target] = users
         self.mounts.setdefault(target, []).append(mount)
 
     def unmount(self, target: Path, *, lazy: bool = True) -> bool:
         del lazy
+        self.users.pop(target, None)
         return self.mounts.pop(target, None) is not None
+
+    def mappable(self, source: Path, users: Users) -> bool:
+        del users
+        source.stat()
+        return source not in self.unmappable
 
     def mounted(self, below: Path) -> list[Path]:
         found = [path for path in self.mounts if path == below or below in path.parents]
@@ -63,4 +75,5 @@ class MemoryNamespaces:
         if request is None:
             return False
         made = {"net": request.network, "ipc": request.ipc, "uts": request.uts}
+        made["user"] = request.users is not None
         return all(made[kind] for kind in kinds)

@@ -9,7 +9,8 @@ import pytest
 
 from runtime.io.ports import PodPorts
 from runtime.kernel import NamespaceRequest
-from runtime.kernel.namespaces import LinuxNamespaces, in_thread
+from runtime.kernel.namespaces import LinuxNamespaces
+from runtime.kernel.threads import in_thread
 from store.errors import UnavailableError
 from tests.io import until
 from tests.leaks import nothing_kept

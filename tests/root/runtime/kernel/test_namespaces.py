@@ -7,7 +7,9 @@ import pytest
 
 from runtime.kernel import NamespaceRequest, Namespaces, options, syscalls
 from runtime.kernel.mounts import LinuxMounts
-from runtime.kernel.namespaces import LinuxNamespaces, PodDefaults, enter, in_thread
+from runtime.kernel.namespaces import LinuxNamespaces, PodDefaults
+from runtime.kernel.threads import enter, in_thread
+from runtime.kernel.users import UserPrograms
 from store.errors import InvalidArgumentError
 from store.snapshots import Mount
 from tests.contracts.kernel import NamespacesContract
@@ -15,11 +17,13 @@ from tests.listing import descriptors
 
 pytestmark = pytest.mark.root
 
+PROGRAMS = UserPrograms(unshare=Path("/usr/bin/unshare"), cat=Path("/bin/cat"))
+
 
 class TestLinuxNamespaces(NamespacesContract):
     @pytest.fixture
     def namespaces(self) -> Namespaces:
-        return LinuxNamespaces()
+        return LinuxNamespaces(programs=PROGRAMS)
 
 
 def inside(directory: Path, *paths: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.kernel.namespaces import in_thread
+from runtime.kernel.threads import in_thread
 from runtime.network import Attachment, AttachRequest
 from runtime.network.wires import BridgeConfig
 from store.errors import InvalidArgumentError
