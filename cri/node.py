@@ -4,14 +4,16 @@ import logging
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from cri.config import CgroupDriver, Config, Runtime
-from runtime import doctor, tools
+from runtime import apparmor, blocking, doctor, tools
 from runtime.cgroups import Driver, detect
 from runtime.cgroups.detect import CgroupLayout
 from runtime.doctor import Finding, Grade
+from runtime.kernel.users import UserPrograms, obstacle
 from runtime.oci import Handler
 from runtime.oci import features as probing
 from runtime.spec import HostFacts
@@ -30,7 +32,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
-    """What was found. `handlers` has the default one under "" too, unless none works."""
+    """What was found. `handlers` has the default one under "" too, unless none works.
+
+    `user_programs` make user namespaces; None where one is missing.
+    """
 
     tools: Mapping[str, Tool]
     handlers: Mapping[str, Handler]
@@ -39,6 +44,7 @@ class Equipment:
     host: HostFacts
     boot_id: str
     findings: tuple[Finding, ...]
+    user_programs: UserPrograms | None
     environment: Mapping[str, str]
 
     def require(self) -> None:
@@ -98,19 +104,49 @@ async def equipment(config: Config) -> Equipment:
     default = _default(config.runtimes.default, handlers)
     if default is not None:
         handlers[""] = default
+    apparmor_default = await _apparmor_default(config.tools.prefix, findings)
     return Equipment(
         tools=found,
         handlers=handlers,
         cgroups=layout,
         driver=driver,
-        host=hosts.gather(
-            layout,
-            recursive_readonly=default is not None and default.features.recursive_readonly,
-        ),
+        host=hosts.gather(layout, apparmor_default=apparmor_default),
         boot_id=boot_id(),
         findings=tuple(findings),
+        user_programs=_user_programs(config.tools.prefix),
         environment=environment(config),
     )
+
+
+async def _apparmor_default(prefix: Path, findings: list[Finding]) -> str:
+    """Load the default profile where there is AppArmor; what stands in the way is found."""
+    if not apparmor.enabled():
+        return ""
+    parser = tools.find("apparmor_parser", prefix)
+    try:
+        await apparmor.load_default(parser)
+    except Error as error:
+        findings.append(doctor.of_apparmor(str(error)))
+        return ""
+    return apparmor.DEFAULT
+
+
+def _user_programs(prefix: Path) -> UserPrograms | None:
+    unshare, cat = tools.find("unshare", prefix), tools.find("cat", prefix)
+    return UserPrograms(unshare=unshare, cat=cat) if unshare and cat else None
+
+
+async def users_obstacle(found: Equipment, layers: Path) -> str:
+    """Return why pods cannot have user namespaces here; empty if they can.
+
+    Args:
+        found: what this node has.
+        layers: where the layers of root filesystems are.
+    """
+    if found.user_programs is None:
+        return "unshare or cat is missing (apt-get install util-linux coreutils)"
+    look = partial(obstacle, found.user_programs, layers)
+    return await blocking.run("user namespaces", str(layers), look)
 
 
 async def _handler(config: Config, name: str, runtime: Runtime, driver: Driver) -> Handler | None:

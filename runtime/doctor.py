@@ -134,17 +134,11 @@ def of_host(facts: HostFacts, handler: Handler | None) -> Iterator[Finding]:
         )
     if not facts.swap_accounting:
         yield _less("swap", "cannot be limited", "boot with swapaccount=1, or with cgroup v2")
-    if not facts.recursive_readonly:
+    if not (facts.recursive_readonly and (handler is None or handler.features.recursive_readonly)):
         yield _less(
             "recursive read-only mounts",
             "are refused",
             "Linux 5.12 and runc 1.1 or crun 1.4 have them",
-        )
-    if facts.apparmor and not facts.apparmor_default:
-        yield _less(
-            "AppArmor",
-            "RuntimeDefault confines nothing: ferry brings no profile of its own",
-            "name a loaded one as Localhost",
         )
     if handler is not None and not handler.features.seccomp:
         yield _less("seccomp", f"{handler.name} was built without it: profiles cannot be applied")
@@ -152,6 +146,18 @@ def of_host(facts: HostFacts, handler: Handler | None) -> Iterator[Finding]:
 
 def _less(subject: str, text: str, mend: str = "") -> Finding:
     return Finding(subject=subject, grade=Grade.LIMITED, text=text, mend=mend)
+
+
+def of_apparmor(problem: str) -> Finding:
+    """Judge AppArmor on a kernel that has it, and no profile for RuntimeDefault."""
+    text = f"RuntimeDefault confines nothing: {problem}"
+    return _less("AppArmor", text, "or name a loaded profile as Localhost")
+
+
+def of_user_namespaces(obstacle: str) -> Finding:
+    """Judge user namespaces of pods by what stands in their way."""
+    grade = Grade.LIMITED if obstacle else Grade.OK
+    return Finding(subject="user namespaces", grade=grade, text=obstacle or "pods may have them")
 
 
 def of_network(status: NetworkStatus) -> Finding:

@@ -43,6 +43,7 @@ NODE = Node(
     handlers={"crun": CRUN, "runc": RUNC},
     default_handler="crun",
     user_namespaces=True,
+    recursive_readonly=True,
     documents=lambda: {"config": {"stateDir": "/run/ferry"}},
 )
 

@@ -30,8 +30,8 @@ def _no_documents() -> Mapping[str, Json]:
 class Node:
     """The facts that do not change while the daemon runs.
 
-    `user_namespaces` and `user_namespaces_host_network` are what ferry itself can do; a handler
-    has a feature only if its program has it, too.
+    `user_namespaces` (also of pods on the node's network) and `recursive_readonly` are what this
+    node can do; a handler has a feature only if its program has it, too.
     """
 
     version: str
@@ -39,8 +39,7 @@ class Node:
     handlers: Mapping[str, Handler]
     default_handler: str
     user_namespaces: bool = False
-    user_namespaces_host_network: bool = False
-    mount_options: bool = True
+    recursive_readonly: bool = False
     defaults: RequestDefaults = field(default_factory=RequestDefaults)
     documents: Documents = field(default=_no_documents)
 
@@ -91,18 +90,19 @@ class NodeCalls(api_pb2_grpc.RuntimeServiceServicer):
             ],
             features=pb.RuntimeFeatures(
                 supplemental_groups_policy=True,
-                user_namespaces_host_network=self._node.user_namespaces_host_network,
-                mount_options=self._node.mount_options,
+                user_namespaces_host_network=self._node.user_namespaces,
+                mount_options=True,
             ),
         )
 
     def _handler(self, name: str, handler: Handler) -> pb.RuntimeHandler:
         can = handler.features
         users = self._node.user_namespaces and can.user_namespaces and can.idmap_mounts
+        deep = self._node.recursive_readonly and can.recursive_readonly
         return pb.RuntimeHandler(
             name=name,
             features=pb.RuntimeHandlerFeatures(
-                recursive_read_only_mounts=can.recursive_readonly, user_namespaces=users
+                recursive_read_only_mounts=deep, user_namespaces=users
             ),
         )
 

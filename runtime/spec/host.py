@@ -55,7 +55,6 @@ def _score_floor(capabilities: tuple[str, ...], proc: Path) -> int:
 def gather(
     layout: CgroupLayout,
     *,
-    recursive_readonly: bool = True,
     apparmor_default: str = "",
     proc: Path = Path("/proc/self"),
     sys: Path = Path("/sys"),
@@ -64,7 +63,6 @@ def gather(
 
     Args:
         layout: of `runtime.cgroups.detect`.
-        recursive_readonly: whether the OCI runtime has it; the kernel is asked here.
         apparmor_default: the loaded profile for RuntimeDefault, if there is one.
         proc: this process's directory in /proc.
         sys: where sysfs is mounted.
@@ -85,8 +83,7 @@ def gather(
         apparmor=_enabled(sys / "module/apparmor/parameters/enabled"),
         apparmor_default=apparmor_default,
         selinux=(sys / "fs/selinux/enforce").exists(),
-        recursive_readonly=recursive_readonly
-        and _kernel(platform.release()) >= _RECURSIVE_READONLY_SINCE,
+        recursive_readonly=_kernel(platform.release()) >= _RECURSIVE_READONLY_SINCE,
         swap_accounting=_swap_accounting(layout),
         hugepage_sizes=_hugepage_sizes(sys / "kernel/mm/hugepages") if hugetlb else (),
     )

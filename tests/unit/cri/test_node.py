@@ -1,13 +1,16 @@
 import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
 
 from cri import node
 from cri.config import CgroupDriver, Cgroups, Config, Runtime, Runtimes, Tools
+from runtime import apparmor, tools
 from runtime.cgroups import Driver, detect
 from runtime.cgroups.detect import CgroupLayout, Layout
 from runtime.doctor import Grade
+from runtime.kernel.users import UserPrograms
 from store.errors import FailedPreconditionError
 
 HYBRID = CgroupLayout(layout=Layout.HYBRID, v1=frozenset({"cpu"}), unified=("hugetlb",))
@@ -120,3 +123,36 @@ def test_programs_find_those_of_the_prefix_first() -> None:
 
 def test_the_boot_id_is_the_kernels() -> None:
     assert node.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text()[:-1]
+
+
+async def test_user_namespaces_need_two_programs(
+    prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix.add("runc")
+    monkeypatch.setattr(tools, "search_path", str)
+    without = await node.equipment(prefix.config())
+    assert without.user_programs is None
+    assert "apt-get install util-linux" in await node.users_obstacle(without, prefix.root)
+    unshare, cat = prefix.add("unshare"), prefix.add("cat")
+    found = await node.equipment(prefix.config())
+    assert found.user_programs == UserPrograms(unshare=unshare, cat=cat)
+    assert "cannot make a user namespace" in await node.users_obstacle(found, prefix.root)
+
+
+async def test_the_default_profile_is_loaded_where_there_is_apparmor(
+    prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix.add("runc")
+    profiles = prefix.root / "profiles"
+    profiles.write_text("")
+    load = functools.partial(apparmor.load_default, profiles=profiles)
+    monkeypatch.setattr(apparmor, "load_default", load)
+    monkeypatch.setattr(tools, "search_path", str)
+    assert (await node.equipment(prefix.config())).host.apparmor_default == ""
+    monkeypatch.setattr(apparmor, "enabled", lambda: True)
+    without = await node.equipment(prefix.config())
+    assert without.host.apparmor_default == ""
+    (finding,) = (one for one in without.findings if one.subject == "AppArmor")
+    assert "apparmor_parser is missing" in finding.text
+    prefix.add("apparmor_parser")
+    assert (await node.equipment(prefix.config())).host.apparmor_default == "ferry-default"

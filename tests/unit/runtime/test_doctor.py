@@ -7,12 +7,14 @@ from runtime.cgroups.detect import CgroupLayout, Layout
 from runtime.doctor import (
     Finding,
     Grade,
+    of_apparmor,
     of_cgroups,
     of_handlers,
     of_host,
     of_kernel,
     of_network,
     of_tool,
+    of_user_namespaces,
 )
 from runtime.network import NetworkStatus
 from runtime.oci import Features, Handler
@@ -140,7 +142,10 @@ FULL = HostFacts(
 
 def test_a_node_that_can_do_everything_has_nothing_to_say() -> None:
     seccomp = Handler(
-        name="crun", binary=Path("/crun"), root=Path("/run"), features=Features(seccomp=True)
+        name="crun",
+        binary=Path("/crun"),
+        root=Path("/run"),
+        features=Features(seccomp=True, recursive_readonly=True),
     )
     assert list(of_host(FULL, seccomp)) == []
     assert list(of_host(FULL, None)) == []
@@ -153,7 +158,6 @@ def test_what_a_node_cannot_do_is_said() -> None:
         oom_score_floor=0,
         swap_accounting=False,
         recursive_readonly=False,
-        apparmor=True,
     )
     lines = [finding.line() for finding in of_host(less, RUNC)]
     assert lines == [
@@ -161,10 +165,19 @@ def test_what_a_node_cannot_do_is_said() -> None:
         "oom_score_adj: what is below 0 becomes that: CAP_SYS_RESOURCE is missing",
         "swap: cannot be limited; boot with swapaccount=1, or with cgroup v2",
         "recursive read-only mounts: are refused; Linux 5.12 and runc 1.1 or crun 1.4 have them",
-        (
-            "AppArmor: RuntimeDefault confines nothing: ferry brings no profile of its own;"
-            " name a loaded one as Localhost"
-        ),
         "seccomp: runc was built without it: profiles cannot be applied",
     ]
     assert {finding.grade for finding in of_host(less, RUNC)} == {Grade.LIMITED}
+
+
+def test_apparmor_without_the_default_profile_confines_nothing() -> None:
+    assert of_apparmor("no parser").line() == (
+        "AppArmor: RuntimeDefault confines nothing: no parser;"
+        " or name a loaded profile as Localhost"
+    )
+
+
+def test_user_namespaces_are_judged_by_what_is_in_their_way() -> None:
+    fine, missing = of_user_namespaces(""), of_user_namespaces("switched off")
+    assert (fine.grade, fine.text) == (Grade.OK, "pods may have them")
+    assert (missing.grade, missing.text) == (Grade.LIMITED, "switched off")

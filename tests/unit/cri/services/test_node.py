@@ -7,6 +7,7 @@ import pytest
 from grpc import StatusCode
 
 from cri.api.runtime.v1 import api_pb2 as pb
+from cri.services.node import Node
 from runtime.cgroups import Driver
 from tests.serving import CRUN, NODE, Clients, Parts, serving
 
@@ -40,7 +41,8 @@ async def test_the_default_handler_is_listed_twice_and_features_are_true(clients
     assert features == {"": (True, True), "crun": (True, True), "runc": (False, False)}
     assert len(answer.runtime_handlers) == 3
     assert answer.features.supplemental_groups_policy
-    assert not answer.features.user_namespaces_host_network
+    assert answer.features.user_namespaces_host_network
+    assert answer.features.mount_options
 
 
 async def test_verbose_status_has_json_documents(clients: Clients) -> None:
@@ -87,3 +89,20 @@ async def test_a_bad_pod_range_is_the_networks_to_refuse(clients: Clients) -> No
             pb.UpdateRuntimeConfigRequest(runtime_config=config)
         )
     assert raised.value.code() is StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (dataclasses.replace(NODE, user_namespaces=False), (True, False)),
+        (dataclasses.replace(NODE, recursive_readonly=False), (False, True)),
+    ],
+)
+async def test_no_handler_has_what_the_node_lacks(
+    node: Node, expected: tuple[bool, bool], tmp_path: Path
+) -> None:
+    async with serving(Parts(node=node), tmp_path) as clients:
+        answer = await clients.runtime.Status(pb.StatusRequest())
+    default = answer.runtime_handlers[0].features
+    assert (default.recursive_read_only_mounts, default.user_namespaces) == expected
+    assert answer.features.user_namespaces_host_network is expected[1]
