@@ -85,6 +85,12 @@ class NamespaceModes:
     target_id: str = ""
     user: UserNamespace | None = None
 
+    @property
+    def mapped(self) -> UserNamespace | None:
+        """The user namespace of the pod; None where its ids are the node's."""
+        own = self.user is not None and self.user.mode is NamespaceMode.POD
+        return self.user if own else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
@@ -209,12 +215,66 @@ class DeviceNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EditedDevice:
+    """A device node that the node's administrator adds; no owner is PID 1's user.
+
+    `path` is the container's, `host_path` the node's.
+    """
+
+    path: str
+    host_path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int
+    uid: int | None = None
+    gid: int | None = None
+    access: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditedMount:
+    """A mount that the node's administrator adds, in the OCI spec's own terms."""
+
+    source: str
+    target: str
+    type: str = "bind"
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A program that the OCI runtime starts at some moment; `timeout` in seconds."""
+
+    path: str
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    timeout: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edits:
+    """What the devices that a request names (`runtime.cdi`) add to the spec, as files say.
+
+    `env` entries are `NAME=value`; `hooks` are by the OCI spec's names; `rdt` is `linux.intelRdt`.
+    """
+
+    env: tuple[str, ...] = ()
+    devices: tuple[EditedDevice, ...] = ()
+    mounts: tuple[EditedMount, ...] = ()
+    hooks: Mapping[str, tuple[Hook, ...]] = field(default_factory=dict)
+    gids: tuple[int, ...] = ()
+    rdt: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
     """What the spec depends on besides the request; gathered once by `runtime.spec.host`.
 
     `oom_score_floor` is the lowest value this daemon may set (its own, without CAP_SYS_RESOURCE).
     `capabilities` are those the daemon may grant (its bounding set), as `CAP_...` names.
     `apparmor_default` is the loaded profile that RuntimeDefault stands for, if there is one.
+    `recursive_readonly` is what the kernel can and, in a request, the handler's program as well.
     """
 
     cgroup_version: int
@@ -238,6 +298,7 @@ class SandboxPaths:
     net: Path | None = None
     ipc: Path | None = None
     uts: Path | None = None
+    user: Path | None = None
     pid: Path | None = None
     shm: Path | None = None
     resolv_conf: Path | None = None
@@ -250,8 +311,9 @@ class SpecRequest:
 
     `sources` maps each mount's `container_path` to the resolved host path to bind; `devices` maps
     each device's `host_path` to the nodes it stands for (a directory gives several);
-    `host_devices` are all of the host's, for privileged containers; `annotations` are written as
-    they are, so they hold only what the handler allows (`runtime.spec.annotations`).
+    `host_devices` are all of the host's, for privileged containers; `edits` win over the rest;
+    `annotations` are written as they are, so they hold only what the handler allows
+    (`runtime.spec.annotations`).
     """
 
     container_id: str
@@ -269,6 +331,7 @@ class SpecRequest:
     device_requests: tuple[DeviceRequest, ...] = ()
     devices: Mapping[str, tuple[DeviceNode, ...]] = field(default_factory=dict)
     host_devices: tuple[DeviceNode, ...] = ()
+    edits: Edits = field(default_factory=Edits)
     resources: Resources = field(default_factory=Resources)
     rlimits: tuple[Rlimit, ...] = ()
     security: Security = field(default_factory=Security)

@@ -114,10 +114,41 @@ def _ensure(root: int, clean: str) -> None:
             os.close(directory)
 
 
+def find_in_root(rootfs: Path, path: str) -> Path | None:
+    """Return where a directory or file of the image really is, None if there is none.
+
+    For sub paths of image volumes: the result is below `rootfs` wherever links in `path` lead, and
+    has none itself. It stays true as long as nobody can write to `rootfs`.
+
+    Raises:
+        InvalidArgumentError: the path is relative, leads through magic links, or is neither a
+            directory nor a regular file.
+    """
+    clean = absolute("path in the image", path)
+    root = _open_root(rootfs)
+    try:
+        found = open_in_root(root, clean, os.O_PATH)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot use {path!r} of the image: {error.strerror}") from error
+    finally:
+        os.close(root)
+    try:
+        mode = os.fstat(found).st_mode
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            raise InvalidArgumentError(
+                f"cannot use {path!r} of the image: neither a directory nor a regular file"
+            )
+        return Path(f"/proc/self/fd/{found}").readlink()
+    finally:
+        os.close(found)
+
+
 def open_directory_in_root(rootfs: Path, path: str) -> int | None:
     """Return a descriptor (O_PATH) of a directory of the image, None if there is none.
 
-    For image volumes and sub paths: what is read through it is in the image, wherever links in
+    For an image's VOLUME: what is read through it is in the image, wherever links in
     `path` lead. The caller owns the descriptor.
 
     Raises:

@@ -7,6 +7,8 @@ a module of its own; this one only puts them together.
 from typing import Final
 
 from runtime.spec import (
+    Edits,
+    Hook,
     Json,
     SpecRequest,
     capabilities,
@@ -33,7 +35,6 @@ def build(request: SpecRequest) -> dict[str, Json]:
     Raises:
         InvalidArgumentError: the request can never work; names the field.
         FailedPreconditionError: this node lacks what the request needs.
-        UnimplementedError: a user namespace.
         Error: the request is incomplete, which is the caller's fault.
     """
     permitted, ambient = capabilities.select(
@@ -47,9 +48,27 @@ def build(request: SpecRequest) -> dict[str, Json]:
         "process": {**program, **security.process_labels(request)},
         "root": {"path": str(request.rootfs), "readonly": request.security.readonly_rootfs},
         "mounts": mounts.document(request),
+        **_hooks(request.edits),
         "annotations": _annotations(request),
         "linux": _linux(request, permitted),
     }
+
+
+def _hooks(edits: Edits) -> dict[str, Json]:
+    if not edits.hooks:
+        return {}
+    return {"hooks": {name: [_hook(hook) for hook in hooks] for name, hooks in edits.hooks.items()}}
+
+
+def _hook(hook: Hook) -> dict[str, Json]:
+    entry: dict[str, Json] = {"path": hook.path}
+    if hook.args:
+        entry["args"] = list(hook.args)
+    if hook.env:
+        entry["env"] = list(hook.env)
+    if hook.timeout is not None:
+        entry["timeout"] = hook.timeout
+    return entry
 
 
 def _annotations(request: SpecRequest) -> dict[str, Json]:
@@ -69,9 +88,11 @@ def _linux(request: SpecRequest, permitted: frozenset[str]) -> dict[str, Json]:
         "devices": nodes,
         "seccomp": seccomp.document(request, permitted),
         "rootfsPropagation": mounts.rootfs_propagation(request.mounts),
+        "intelRdt": dict(request.edits.rdt),
     }
     return {
         "namespaces": namespaces.document(request),
+        **namespaces.id_mappings(request.sandbox_modes),
         "cgroupsPath": request.cgroups_path,
         "resources": {"devices": rules, **limits},
         **{name: value for name, value in optional.items() if value},

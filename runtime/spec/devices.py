@@ -17,6 +17,7 @@ from store.errors import InvalidArgumentError, NotFoundError
 
 _SKIPPED: Final = frozenset({"ptmx", "pts", "shm", "mqueue", "console", "fd"})
 _KINDS: Final = {stat.S_IFCHR: "c", stat.S_IFBLK: "b", stat.S_IFIFO: "p"}
+_RULED: Final = frozenset({"c", "b"})
 _MAJORS: Final = 1 << 12
 _MINORS: Final = 1 << 20
 
@@ -136,18 +137,54 @@ def _requested(request: SpecRequest) -> Iterator[tuple[str, DeviceNode, str]]:
             yield target + node.path.removeprefix(host), node, access
 
 
+def _edited(request: SpecRequest) -> Iterator[tuple[str, DeviceNode, str]]:
+    """Yield path, node and access for every device that named devices bring."""
+    for device in request.edits.devices:
+        node = DeviceNode(
+            path=device.host_path,
+            kind=device.kind,
+            major=device.major,
+            minor=device.minor,
+            mode=device.mode,
+            uid=request.user.uid if device.uid is None else device.uid,
+            gid=request.user.gid if device.gid is None else device.gid,
+        )
+        yield absolute("CDI device", device.path), node, device.access
+
+
+def _is_bound(request: SpecRequest, path: str, node: DeviceNode) -> bool:
+    """Tell whether a device can only be given by a mount.
+
+    Nobody makes device nodes in a user namespace: OCI runtimes then bind the node's own, which they
+    look for at the path that the container is to have.
+    """
+    return request.sandbox_modes.mapped is not None and path != node.path
+
+
+def bound(request: SpecRequest) -> dict[str, str]:
+    """Return the devices that are given by bind mounts: source by target."""
+    return {
+        path: node.path
+        for path, node, _ in (*_requested(request), *_edited(request))
+        if _is_bound(request, path, node)
+    }
+
+
 def documents(request: SpecRequest) -> tuple[list[Json], list[Json]]:
     """Return `linux.devices` and `linux.resources.devices`.
 
     Raises:
         InvalidArgumentError: permissions, paths or numbers that cannot be.
     """
+    privileged = request.security.privileged
     entries: dict[str, Json] = {}
-    if request.security.privileged:
+    if privileged:
         entries.update({node.path: _entry(node.path, node) for node in request.host_devices})
-    rules: list[Json] = [{"allow": request.security.privileged, "access": "rwm"}]
-    for path, node, access in _requested(request):
-        entries[path] = _entry(path, node)
-        if not request.security.privileged:
+    rules: list[Json] = [{"allow": privileged, "access": "rwm"}]
+    for path, node, access in (*_requested(request), *_edited(request)):
+        entry = _entry(path, node)
+        if not _is_bound(request, path, node):
+            entries[path] = entry
+        if access and node.kind in _RULED and not privileged:
             rules.append(_rule(node, access))
     return list(entries.values()), rules

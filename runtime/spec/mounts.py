@@ -5,11 +5,12 @@ first, so that none hides another.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from runtime.spec import (
+    EditedMount,
     HostFacts,
     IdMapping,
     Json,
@@ -17,6 +18,7 @@ from runtime.spec import (
     NamespaceMode,
     Propagation,
     SpecRequest,
+    devices,
 )
 from runtime.spec.text import absolute
 from store.errors import Error, FailedPreconditionError, InvalidArgumentError
@@ -24,6 +26,7 @@ from store.images import ImageConfig
 
 _CONFINED: Final = ("nosuid", "noexec", "nodev")
 _ALLOWED_OPTIONS: Final = frozenset(_CONFINED)
+_TTY_GROUP: Final = 5
 _KERNEL_PLACES: Final = frozenset({"proc", "sys", "dev"})
 _HOST_SHM: Final = Path("/dev/shm")  # noqa: S108 - the node's own, for pods that share its IPC
 
@@ -73,14 +76,21 @@ def _bind(destination: str, source: Path, *options: str) -> _Mount:
     )
 
 
-def _kernel_mounts(*, privileged: bool) -> Iterator[_Mount]:
-    access = "rw" if privileged else "ro"
-    pts = ("newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
+def _kernel_mounts(request: SpecRequest) -> Iterator[_Mount]:
+    access = "rw" if request.security.privileged else "ro"
+    users = request.sandbox_modes.mapped
+    pts = ["newinstance", "ptmxmode=0666", "mode=0620"]
+    if users is None or users.gids[0].length > _TTY_GROUP:
+        pts.append(f"gid={_TTY_GROUP}")
     yield _kernel("/proc", "proc", "proc", *_CONFINED)
     yield _kernel("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k")
     yield _kernel("/dev/pts", "devpts", "devpts", "nosuid", "noexec", *pts)
     yield _kernel("/dev/mqueue", "mqueue", "mqueue", *_CONFINED)
-    yield _kernel("/sys", "sysfs", "sysfs", *_CONFINED, access)
+    if users is not None and request.sandbox_modes.network is NamespaceMode.NODE:
+        # sysfs shows a network, and may be mounted by whoever owns that.
+        yield _bind("/sys", Path("/sys"), *_CONFINED, "rro")
+    else:
+        yield _kernel("/sys", "sysfs", "sysfs", *_CONFINED, access)
     yield _kernel("/sys/fs/cgroup", "cgroup", "cgroup", *_CONFINED, "relatime", access)
 
 
@@ -155,6 +165,8 @@ def _requested(request: SpecRequest, number: int, mount: MountRequest) -> _Mount
         raise Error(f"cannot build spec: the source of {field} {target} is not known")
     if not source.is_absolute():
         raise InvalidArgumentError(f"cannot use {field}.host_path {source}: must be absolute")
+    if mount.image:  # mounted by ourselves, with the pod's ids, and nothing travels there
+        mount = replace(mount, propagation=Propagation.PRIVATE, uid_mappings=(), gid_mappings=())
     return _Mount(
         destination=target,
         type="bind",
@@ -162,6 +174,19 @@ def _requested(request: SpecRequest, number: int, mount: MountRequest) -> _Mount
         options=("rbind", mount.propagation.value, access, *mount.options),
         uid_mappings=mount.uid_mappings,
         gid_mappings=mount.gid_mappings,
+    )
+
+
+def _edited(request: SpecRequest, mount: EditedMount) -> _Mount:
+    """Return a mount that named devices bring; in a user namespace binds show the pod's ids."""
+    users = request.sandbox_modes.mapped if mount.type == "bind" else None
+    return _Mount(
+        destination=absolute("CDI mount", mount.target),
+        type=mount.type,
+        source=mount.source,
+        options=mount.options,
+        uid_mappings=users.uids if users else (),
+        gid_mappings=users.gids if users else (),
     )
 
 
@@ -176,7 +201,7 @@ def document(request: SpecRequest) -> list[Json]:
         InvalidArgumentError: a request that cannot be; names its number and field.
         FailedPreconditionError: RROUnsupported.
     """
-    defaults = _kernel_mounts(privileged=request.security.privileged)
+    defaults = _kernel_mounts(request)
     by_target: dict[str, _Mount] = {
         mount.destination: mount for mount in (*defaults, *_pod_mounts(request))
     }
@@ -184,6 +209,12 @@ def document(request: SpecRequest) -> list[Json]:
         wanted = _requested(request, number, mount)
         by_target.pop(wanted.destination, None)
         by_target[wanted.destination] = wanted
+    for place, source in devices.bound(request).items():
+        by_target[place] = _bind(place, Path(source), "rw", "nosuid", "noexec")
+    for edited in request.edits.mounts:
+        brought = _edited(request, edited)
+        by_target.pop(brought.destination, None)
+        by_target[brought.destination] = brought
     return [mount.document() for mount in _by_depth(by_target.values())]
 
 

@@ -1,18 +1,21 @@
 """Which namespaces a container joins, makes or goes without, and which sysctls those allow.
 
-Network, IPC and UTS belong to the pod: a container has what its sandbox has, whatever its own
-request says. Only the PID namespace is a choice of each container.
+Network, IPC, UTS and users belong to the pod: a container has what its sandbox has, whatever its
+own request says. Only the PID namespace is a choice of each container.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from runtime.kernel import sysctls as sysctl_rules
-from runtime.spec import Json, NamespaceMode, NamespaceModes, SpecRequest
-from store.errors import Error, InvalidArgumentError, UnimplementedError
+from runtime.spec import IdMapping, Json, NamespaceMode, NamespaceModes, SpecRequest
+from runtime.spec.mounts import id_mappings as mapping_documents
+from store.errors import Error, InvalidArgumentError
 
+_LARGEST_ID: Final = 2**32 - 2
 _SYSCTL_VALUE: Final = re.compile(r"[A-Za-z0-9_.,:/ -]+")
 
 
@@ -20,8 +23,7 @@ def check_modes(modes: NamespaceModes) -> None:
     """Refuse what CRI's modes do not mean for a pod.
 
     Raises:
-        InvalidArgumentError: a mode that the field does not take.
-        UnimplementedError: a user namespace.
+        InvalidArgumentError: a mode or an id mapping that the field does not take.
     """
     shared = (NamespaceMode.POD, NamespaceMode.NODE)
     for field, mode in (("network", modes.network), ("ipc", modes.ipc)):
@@ -37,12 +39,12 @@ def check_modes(modes: NamespaceModes) -> None:
 
 
 def check_user_namespace(modes: NamespaceModes) -> None:
-    """Refuse user namespaces; a wrong request is told so first.
+    """Refuse what cannot be a pod's user namespace.
 
     Raises:
-        InvalidArgumentError: modes other than pod and node, or mappings that are not exactly one
-            for uids and one for gids, equal, and from container id 0.
-        UnimplementedError: a correct request.
+        InvalidArgumentError: modes other than pod and node, mappings that are not exactly one for
+            uids and one for gids from container id 0, or the node's PIDs or IPC beside them: the
+            kernel lets nobody mount /proc or /dev/mqueue of a namespace that is not his.
     """
     wanted = modes.user
     if wanted is None or wanted.mode is NamespaceMode.NODE:
@@ -57,7 +59,45 @@ def check_user_namespace(modes: NamespaceModes) -> None:
                 f"cannot use userns_options.{field}: must be one mapping that starts at "
                 "container id 0"
             )
-    raise UnimplementedError("cannot use userns_options.mode pod: no handler has user namespaces")
+        _check_range(f"userns_options.{field}", mappings[0])
+    for field, mode in (("pid", modes.pid), ("ipc", modes.ipc)):
+        if mode is NamespaceMode.NODE:
+            raise InvalidArgumentError(
+                f"cannot use namespace_options.{field} node: the pod has a user namespace"
+            )
+
+
+def _check_range(field: str, mapping: IdMapping) -> None:
+    last = mapping.host_id + mapping.length - 1
+    if mapping.host_id < 0 or last > _LARGEST_ID:
+        raise InvalidArgumentError(
+            f"cannot use {field}: host ids {mapping.host_id} to {last} are out of range"
+        )
+
+
+def check_member(container: NamespaceModes, sandbox: NamespaceModes) -> None:
+    """Refuse modes that a container of a given pod cannot have.
+
+    Raises:
+        InvalidArgumentError: as `check_modes`; or it asks for other ids than its pod has, while
+            asking for none is no matter.
+    """
+    if container.user is not None and container.mapped != sandbox.mapped:
+        raise InvalidArgumentError(
+            "cannot use namespace_options.userns_options: the pod's are different"
+        )
+    check_modes(replace(container, user=sandbox.user))
+
+
+def id_mappings(modes: NamespaceModes) -> dict[str, Json]:
+    """Return `linux.uidMappings` and `linux.gidMappings`, neither without a user namespace."""
+    users = modes.mapped
+    if users is None:
+        return {}
+    return {
+        "uidMappings": mapping_documents(users.uids),
+        "gidMappings": mapping_documents(users.gids),
+    }
 
 
 def _path(kind: str, path: Path | None) -> dict[str, Json]:
@@ -78,6 +118,8 @@ def _pid(request: SpecRequest) -> dict[str, Json] | None:
 
 def _entries(request: SpecRequest) -> Iterator[dict[str, Json]]:
     yield {"type": "mount"}
+    if request.sandbox_modes.mapped is not None:
+        yield _path("user", request.sandbox.user)
     if request.sandbox_modes.network is not NamespaceMode.NODE:
         yield _path("network", request.sandbox.net)
         yield _path("uts", request.sandbox.uts)
@@ -100,7 +142,7 @@ def document(request: SpecRequest) -> list[Json]:
         InvalidArgumentError: a mode that cannot be.
     """
     check_modes(request.sandbox_modes)
-    check_modes(request.security.namespaces)
+    check_member(request.security.namespaces, request.sandbox_modes)
     return list(_entries(request))
 
 

@@ -66,6 +66,8 @@ def _requested_environment(request: SpecRequest) -> Iterator[tuple[str, str]]:
 def environment(request: SpecRequest) -> list[str]:
     """Return `NAME=value` entries with PATH, TERM, HOSTNAME and HOME always decided.
 
+    What devices set wins over the request.
+
     A set HOME also keeps OCI runtimes from reading the image's /etc/passwd, which may be a FIFO.
 
     Raises:
@@ -77,6 +79,7 @@ def environment(request: SpecRequest) -> list[str]:
     if request.hostname:
         values["HOSTNAME"] = checked("hostname", request.hostname)
     values.update(_requested_environment(request))
+    values.update(entry.partition("=")[::2] for entry in request.edits.env)
     values.setdefault("HOME", request.user.home)
     return [f"{name}={value}" for name, value in values.items()]
 
@@ -105,10 +108,10 @@ def oom_score_adj(wanted: int, floor: int) -> int:
     return min(max(wanted, floor), _OOM_HIGHEST)
 
 
-def user(who: ProcessUser) -> dict[str, Json]:
-    """Return `process.user`."""
+def user(who: ProcessUser, more_groups: tuple[int, ...] = ()) -> dict[str, Json]:
+    """Return `process.user`; `more_groups` are supplemental ones besides its own."""
     ids: dict[str, Json] = {"uid": who.uid, "gid": who.gid}
-    groups: list[Json] = list(who.supplemental_groups)
+    groups: list[Json] = list(dict.fromkeys((*who.supplemental_groups, *more_groups)))
     return {**ids, "additionalGids": groups} if groups else ids
 
 
@@ -121,7 +124,7 @@ def document(request: SpecRequest, capabilities: dict[str, Json]) -> dict[str, J
     """Return `process` but for its security labels."""
     process: dict[str, Json] = {
         "terminal": request.terminal,
-        "user": user(request.user),
+        "user": user(request.user, request.edits.gids),
         "args": list(arguments(request)),
         "env": list(environment(request)),
         "cwd": working_directory(request),

@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from runtime.spec import Json, ProfileKind, SELinux, SpecRequest
+from runtime.spec import HostFacts, Json, ProfileKind, SELinux, SpecRequest
 from runtime.spec.text import absolute, checked
 from store.errors import FailedPreconditionError, InvalidArgumentError
 
 _SELINUX_USER: Final = "system_u"
 _SELINUX_ROLE: Final = "system_r"
+_SELINUX_FREE: Final = "spc_t"
 _SELINUX_PROCESS: Final = "container_t"
 _SELINUX_LEVEL: Final = "s0"
 _SELINUX_FILES: Final = "object_r:container_file_t"
@@ -53,6 +54,25 @@ def apparmor(request: SpecRequest) -> str:
     return checked("apparmor.localhost_ref", profile.localhost)
 
 
+def check_selinux(labels: SELinux | None, *, available: bool) -> None:
+    """Refuse labels that this node's kernel cannot give.
+
+    Labels that set a program free (`spc_t`) are no matter: where there is no SELinux, it is free.
+
+    Raises:
+        FailedPreconditionError: the labels are to confine, and the kernel has no SELinux.
+    """
+    if labels is not None and not available and labels.type != _SELINUX_FREE:
+        raise FailedPreconditionError(
+            "cannot use selinux_options: this node's kernel has no SELinux"
+        )
+
+
+def file_label(labels: SELinux | None, host: HostFacts) -> str:
+    """Return the label of a container's or pod's files; empty for none."""
+    return selinux(labels)[1] if host.selinux else ""
+
+
 def selinux(labels: SELinux | None) -> tuple[str, str]:
     """Return the label of the process and the label of its files; empty without a request."""
     if labels is None:
@@ -65,7 +85,8 @@ def selinux(labels: SELinux | None) -> tuple[str, str]:
 
 
 def process_labels(request: SpecRequest) -> dict[str, Json]:
-    """Return the labels that belong into `process`; none that the kernel lacks."""
+    """Return the labels that belong into `process`; see `apparmor` and `check_selinux`."""
+    check_selinux(request.security.selinux, available=request.host.selinux)
     process = selinux(request.security.selinux)[0] if request.host.selinux else ""
     found: dict[str, Json] = {
         "apparmorProfile": apparmor(request),
@@ -76,7 +97,7 @@ def process_labels(request: SpecRequest) -> dict[str, Json]:
 
 def linux(request: SpecRequest) -> dict[str, Json]:
     """Return what belongs into `linux`: masked and read-only paths, the label of mounts."""
-    label = selinux(request.security.selinux)[1] if request.host.selinux else ""
+    label = file_label(request.security.selinux, request.host)
     found: dict[str, Json] = {
         "maskedPaths": list(masked_paths(request)),
         "readonlyPaths": list(readonly_paths(request)),

@@ -5,6 +5,7 @@ import pytest
 
 from runtime.spec.beneath import (
     ensure_directory_in_root,
+    find_in_root,
     open_directory_in_root,
     open_in_root,
     read_regular_file,
@@ -118,3 +119,41 @@ def test_no_descriptor_is_left(rootfs: Path) -> None:
     with pytest.raises(InvalidArgumentError):
         read_regular_file(rootfs, "/a", 10)
     assert descriptors() <= before
+
+
+def test_a_sub_path_is_found_where_its_links_lead_inside(rootfs: Path, tmp_path: Path) -> None:
+    (rootfs / "etc/canary").write_text("inside")
+    (tmp_path / "etc").mkdir()
+    (rootfs / "absolute").symlink_to("/etc")
+    (rootfs / "dotted").symlink_to("../../../../etc")
+    for path in ("/etc", "/absolute", "/dotted", "/./dotted//", "/etc/../dotted"):
+        assert find_in_root(rootfs, path) == rootfs / "etc"
+    assert find_in_root(rootfs, "/absolute/canary") == rootfs / "etc/canary"
+    assert find_in_root(rootfs, "/") == rootfs
+
+
+@pytest.mark.parametrize("path", ["/nosuch", "/dangling", "/etc/file/below"])
+def test_a_sub_path_that_is_not_there_is_none(rootfs: Path, path: str) -> None:
+    (rootfs / "dangling").symlink_to("/nowhere")
+    (rootfs / "etc/file").touch()
+    assert find_in_root(rootfs, path) is None
+
+
+def test_other_sub_paths_are_refused(rootfs: Path) -> None:
+    (rootfs / "loop").symlink_to("loop")
+    (rootfs / "magic").symlink_to("/proc/self/root")
+    (rootfs / "proc/self").mkdir(parents=True)
+    (rootfs / "proc/self/root").symlink_to("/etc")
+    os.mkfifo(rootfs / "pipe")
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count
+    for path, text in (
+        ("etc", "absolute"),
+        ("/loop", "symbolic links"),
+        ("/pipe", "neither a directory nor a regular file"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=text):
+            find_in_root(rootfs, path)
+    assert find_in_root(rootfs, "/magic") == rootfs / "etc"
+    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208 - a count
+    with pytest.raises(Error, match="root filesystem"):
+        find_in_root(rootfs / "nosuch", "/")

@@ -13,7 +13,11 @@ from runtime.spec import (
     Capabilities,
     DeviceNode,
     DeviceRequest,
+    EditedDevice,
+    EditedMount,
+    Edits,
     GroupsPolicy,
+    Hook,
     HugepageLimit,
     IdMapping,
     MountRequest,
@@ -29,6 +33,7 @@ from runtime.spec import (
     Security,
     SELinux,
     SpecRequest,
+    UserNamespace,
 )
 from runtime.spec.builder import build
 from store.errors import Error, InvalidArgumentError
@@ -41,6 +46,13 @@ _DRI: Final = DeviceNode(
 _LOOP: Final = DeviceNode(path="/dev/loop0", kind="b", major=7, minor=0, mode=0o60660, uid=0, gid=6)
 _ON_NODE: Final = NamespaceModes(
     network=NamespaceMode.NODE, pid=NamespaceMode.NODE, ipc=NamespaceMode.NODE
+)
+
+_IDS: Final = (IdMapping(container_id=0, host_id=200000, length=65536),)
+_MAPPED: Final = replace(
+    REQUEST,
+    sandbox_modes=NamespaceModes(user=UserNamespace(mode=NamespaceMode.POD, uids=_IDS, gids=_IDS)),
+    sandbox=replace(REQUEST.sandbox, user=Path("/run/ferry/s/user")),
 )
 
 _CASES: Final[dict[str, SpecRequest]] = {
@@ -134,6 +146,62 @@ _CASES: Final[dict[str, SpecRequest]] = {
             cpuset_mems="0",
             hugepages=(HugepageLimit(page_size="2MB", limit=4 << 20),),
             unified={"memory.oom.group": "1", "memory.high": "max"},
+        ),
+    ),
+    "mapped": _MAPPED,
+    "mapped_node_network": replace(
+        _MAPPED,
+        sandbox_modes=replace(_MAPPED.sandbox_modes, network=NamespaceMode.NODE),
+        mounts=(
+            MountRequest(container_path="/model", image="sha256:1", readonly=True),
+            MountRequest(
+                container_path="/data", uid_mappings=_IDS, gid_mappings=_IDS, options=("noexec",)
+            ),
+        ),
+        sources={"/model": Path("/run/ferry/c/images/0"), "/data": Path("/var/lib/data")},
+    ),
+    "cdi": replace(
+        _MAPPED,
+        user=ProcessUser(uid=1000, gid=1000, supplemental_groups=(1000, 44)),
+        env=(("GPU", b"request"),),
+        edits=Edits(
+            env=("GPU=cdi", "NEW="),
+            devices=(
+                EditedDevice(
+                    path="/dev/gpu0",
+                    host_path="/dev/gpu0",
+                    kind="c",
+                    major=226,
+                    minor=0,
+                    mode=0o660,
+                    gid=44,
+                ),
+                EditedDevice(
+                    path="/dev/gpu1",
+                    host_path="/dev/dri/card1",
+                    kind="c",
+                    major=226,
+                    minor=1,
+                    mode=0o600,
+                    uid=0,
+                    access="",
+                ),
+                EditedDevice(
+                    path="/dev/pipe", host_path="/dev/pipe", kind="p", major=0, minor=0, mode=0o600
+                ),
+            ),
+            mounts=(
+                EditedMount(source="/lib/driver", target="/lib/driver", options=("rbind", "ro")),
+                EditedMount(source="tmpfs", target="/dev/shm/", type="tmpfs"),  # noqa: S108
+            ),
+            hooks={
+                "createContainer": (
+                    Hook(path="/bin/hook", args=("hook", "x"), env=("A=b",), timeout=3),
+                    Hook(path="/bin/second"),
+                )
+            },
+            gids=(44, 45),
+            rdt={"closID": "gold"},
         ),
     ),
     "cgroup_v1": replace(

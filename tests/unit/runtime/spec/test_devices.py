@@ -4,8 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from runtime.spec import DeviceNode, DeviceRequest, Security
-from runtime.spec.devices import documents, host_devices, scan
+from runtime.spec import (
+    DeviceNode,
+    DeviceRequest,
+    EditedDevice,
+    Edits,
+    IdMapping,
+    NamespaceMode,
+    NamespaceModes,
+    ProcessUser,
+    Security,
+    UserNamespace,
+)
+from runtime.spec.devices import bound, documents, host_devices, scan
 from store.errors import InvalidArgumentError, NotFoundError
 from tests.specs import REQUEST
 
@@ -96,3 +107,40 @@ def test_the_hosts_devices_leave_out_what_containers_have_of_their_own() -> None
     for own in ("/dev/ptmx", "/dev/console", "/dev/pts/0", "/dev/stdin"):
         assert own not in paths
     assert not any(path.startswith(("/dev/pts/", "/dev/shm/", "/dev/fd/")) for path in paths)  # noqa: S108 - names only
+
+
+IDS = (IdMapping(container_id=0, host_id=200000, length=65536),)
+MAPPED = NamespaceModes(user=UserNamespace(mode=NamespaceMode.POD, uids=IDS, gids=IDS))
+
+
+def test_a_device_under_another_name_is_a_mount_in_a_user_namespace() -> None:
+    named = EditedDevice(path="/dev/a", host_path="/dev/b", kind="b", major=7, minor=1, mode=0o600)
+    same = replace(named, path="/dev/b")
+    request = replace(
+        REQUEST,
+        device_requests=(ASK,),
+        devices={"/dev/x": (NODE,)},
+        edits=Edits(devices=(named, same)),
+    )
+    nodes, rules = documents(request)
+    assert bound(request) == {}
+    mapped = replace(request, sandbox_modes=MAPPED)
+    assert bound(mapped) == {"/dev/y": "/dev/x", "/dev/a": "/dev/b"}
+    assert documents(mapped) == (nodes[-1:], rules)
+    assert [node["path"] for node in nodes if isinstance(node, dict)] == [
+        "/dev/y",
+        "/dev/a",
+        "/dev/b",
+    ]
+
+
+def test_what_named_devices_bring_belongs_to_the_process_unless_said() -> None:
+    fifo = EditedDevice(path="/f", host_path="/f", kind="p", major=0, minor=0, mode=0o600)
+    silent = replace(fifo, path="/s", kind="c", major=5, uid=7, gid=8, access="")
+    request = replace(REQUEST, user=ProcessUser(uid=3, gid=4), edits=Edits(devices=(fifo, silent)))
+    nodes, rules = documents(request)
+    owners = [(node["uid"], node["gid"]) for node in nodes if isinstance(node, dict)]
+    assert owners == [(3, 4), (7, 8)]
+    assert rules == [{"allow": False, "access": "rwm"}]
+    with pytest.raises(InvalidArgumentError, match="out of range"):
+        documents(replace(request, edits=Edits(devices=(replace(fifo, major=1 << 12),))))

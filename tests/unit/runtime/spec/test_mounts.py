@@ -13,6 +13,7 @@ from runtime.spec import (
     NamespaceModes,
     Propagation,
     SpecRequest,
+    UserNamespace,
 )
 from runtime.spec.mounts import check_propagation, document, image_volumes, rootfs_propagation
 from store.errors import Error, FailedPreconditionError, InvalidArgumentError
@@ -207,3 +208,41 @@ def test_propagation_needs_a_source_that_has_it(
         return
     with pytest.raises(FailedPreconditionError, match=f"{source} .*{propagation.value}"):
         check_propagation(mounts, sources, MOUNTINFO)
+
+
+def mapped(length: int, network: NamespaceMode = NamespaceMode.POD) -> SpecRequest:
+    ids = (IdMapping(container_id=0, host_id=200000, length=length),)
+    users = UserNamespace(mode=NamespaceMode.POD, uids=ids, gids=ids)
+    return replace(REQUEST, sandbox_modes=NamespaceModes(network=network, user=users))
+
+
+def test_terminals_have_their_group_if_the_pod_has_it() -> None:
+    own = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+    assert options(mapped(6), "/dev/pts") == [*own, "gid=5"]
+    assert options(mapped(5), "/dev/pts") == own
+
+
+def test_on_the_nodes_network_a_mapped_pod_sees_the_nodes_sys() -> None:
+    assert entries(mapped(65536))["/sys"]["type"] == "sysfs"
+    sys = entries(mapped(65536, NamespaceMode.NODE))["/sys"]
+    assert (sys["type"], sys["source"]) == ("bind", "/sys")
+    assert sys["options"] == ["rbind", "rprivate", "nosuid", "noexec", "nodev", "rro"]
+
+
+def test_an_image_is_mounted_without_ids_and_nothing_travels() -> None:
+    ids = (IdMapping(container_id=0, host_id=200000, length=65536),)
+    volume = MountRequest(
+        container_path="/vol",
+        image="sha256:1",
+        readonly=True,
+        propagation=Propagation.HOST_TO_CONTAINER,
+        uid_mappings=ids,
+        gid_mappings=ids,
+    )
+    request = replace(mapped(65536), mounts=(volume,), sources={"/vol": Path("/images/0")})
+    assert entries(request)["/vol"] == {
+        "destination": "/vol",
+        "type": "bind",
+        "source": "/images/0",
+        "options": ["rbind", "rprivate", "ro"],
+    }

@@ -4,8 +4,14 @@ from pathlib import Path
 import pytest
 
 from runtime.spec import IdMapping, Json, NamespaceMode, NamespaceModes, Security, UserNamespace
-from runtime.spec.namespaces import check_modes, check_sysctls, document
-from store.errors import InvalidArgumentError, UnimplementedError
+from runtime.spec.namespaces import (
+    check_member,
+    check_modes,
+    check_sysctls,
+    document,
+    id_mappings,
+)
+from store.errors import Error, InvalidArgumentError
 from tests.specs import HOST, REQUEST
 
 ONE = (IdMapping(container_id=0, host_id=100000, length=65536),)
@@ -101,10 +107,56 @@ def test_wrong_user_namespaces_are_refused(wanted: UserNamespace, text: str) -> 
         check_modes(NamespaceModes(user=wanted))
 
 
-def test_a_right_user_namespace_is_not_implemented_and_the_nodes_is_none() -> None:
-    check_modes(NamespaceModes(user=UserNamespace(mode=NamespaceMode.NODE)))
-    with pytest.raises(UnimplementedError, match="userns_options"):
-        check_modes(NamespaceModes(user=UserNamespace(mode=NamespaceMode.POD, uids=ONE, gids=ONE)))
+MAPPED = UserNamespace(mode=NamespaceMode.POD, uids=ONE, gids=ONE)
+
+
+@pytest.mark.parametrize(
+    ("modes", "text"),
+    [
+        (NamespaceModes(user=MAPPED, pid=NamespaceMode.NODE), "pid node"),
+        (NamespaceModes(user=MAPPED, ipc=NamespaceMode.NODE), "ipc node"),
+        (
+            NamespaceModes(
+                user=replace(MAPPED, gids=(replace(ONE[0], host_id=2**32 - 10, length=10),))
+            ),
+            "userns_options.gids.*out of range",
+        ),
+    ],
+)
+def test_what_a_user_namespace_cannot_have_is_refused(modes: NamespaceModes, text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=text):
+        check_modes(modes)
+
+
+def test_a_container_has_its_pods_users() -> None:
+    pod = NamespaceModes(user=MAPPED)
+    nodes = UserNamespace(mode=NamespaceMode.NODE)
+    check_member(pod, pod)
+    check_member(NamespaceModes(), pod)
+    check_member(NamespaceModes(user=nodes), NamespaceModes())
+    wider = replace(MAPPED, uids=(replace(ONE[0], length=70000),))
+    for container, sandbox in (
+        (NamespaceModes(user=nodes), pod),
+        (NamespaceModes(user=wider), pod),
+        (pod, NamespaceModes()),
+        (pod, NamespaceModes(user=nodes)),
+    ):
+        with pytest.raises(InvalidArgumentError, match="the pod's are different"):
+            check_member(container, sandbox)
+    with pytest.raises(InvalidArgumentError, match="pid node"):
+        check_member(NamespaceModes(pid=NamespaceMode.NODE), pod)
+
+
+def test_a_mapped_container_joins_the_user_namespace_and_says_its_ids() -> None:
+    modes = NamespaceModes(user=MAPPED)
+    pinned = replace(REQUEST.sandbox, user=Path("/run/ferry/s/user"))
+    request = replace(REQUEST, sandbox_modes=modes, sandbox=pinned)
+    assert kinds(document(request))["user"] == "/run/ferry/s/user"
+    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    assert id_mappings(modes) == {"uidMappings": ids, "gidMappings": ids}
+    assert id_mappings(NamespaceModes(user=UserNamespace(mode=NamespaceMode.NODE))) == {}
+    with pytest.raises(Error, match="user namespace of the pod is not known"):
+        document(replace(request, sandbox=REQUEST.sandbox))
 
 
 def test_sysctls_of_the_pods_namespaces_pass() -> None:

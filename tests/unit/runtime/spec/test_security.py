@@ -75,3 +75,9 @@ def test_selinux_labels_are_completed_and_only_used_where_the_kernel_has_them() 
     assert linux(asking(asked)) == {"mountLabel": selinux(labels)[1]}
     assert process_labels(asking(asked, confined=False)) == {}
     assert linux(asking(asked, confined=False)) == {}
+
+
+def test_selinux_labels_that_confine_need_a_kernel_that_can() -> None:
+    for labels in (SELinux(), SELinux(type="container_t"), SELinux(level="s0:c1,c2")):
+        with pytest.raises(FailedPreconditionError, match=r"selinux_options.*no SELinux"):
+            process_labels(asking(Security(selinux=labels), confined=False))
