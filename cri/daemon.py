@@ -45,6 +45,7 @@ from cri.streaming.server import StreamingServer
 from cri.streaming.tls import configured as configured_certificates
 from cri.version import VERSION
 from runtime import blocking, doctor
+from runtime.cdi.directories import CdiDirectories
 from runtime.cgroups import Cgroups, Driver, home
 from runtime.cgroups.paths import CgroupfsPaths, SystemdPaths
 from runtime.cgroups.systemd import SystemdCgroups
@@ -192,8 +193,10 @@ def _make_directories(layout: Layout) -> None:
     with explained(f"make {layout.root} and {layout.state}"):
         layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         layout.state.mkdir(parents=True, exist_ok=True, mode=0o711)
-        layout.pods.mkdir(exist_ok=True, mode=0o711)
-        layout.containers.mkdir(exist_ok=True, mode=0o711)
+        layout.state.chmod(0o711)  # the root of a pod's user namespace has to get through
+        for directory in (layout.pods, layout.containers, layout.volumes):
+            directory.mkdir(exist_ok=True, mode=0o711)
+            (directory / NAMESPACE).mkdir(exist_ok=True, mode=0o711)
 
 
 async def _base(config: Config, layout: Layout, operations: Operations) -> _Base:
@@ -358,7 +361,8 @@ async def _pods(stack: AsyncExitStack, base: _Base, store: _Store) -> _Pods:
             PodDefaults(
                 unprivileged_ports=config.pods.unprivileged_ports,
                 unprivileged_ping=config.pods.unprivileged_icmp,
-            )
+            ),
+            equipment.user_programs,
         ),
         network=network,
         cgroup_paths=SystemdPaths() if equipment.driver is Driver.SYSTEMD else CgroupfsPaths(),
@@ -367,9 +371,11 @@ async def _pods(stack: AsyncExitStack, base: _Base, store: _Store) -> _Pods:
         images=store.images,
         snapshotter=store.snapshotter,
         host=base.host,
+        devices=CdiDirectories(config.pods.cdi_directories),
         boot_id=equipment.boot_id,
         holder=equipment.tools["catatonit"].path,
         rlimits=base.rlimits,
+        users_obstacle=await nodes.users_obstacle(equipment, store.snapshotter.root),
     )
     holders = PidHolders(node)
     sandboxes = SandboxTable(SqliteRecords(store.database, "sandboxes", Sandbox))
@@ -469,13 +475,15 @@ def _add_services(
     pods: _Pods,
     streaming: StreamingServer,
 ) -> None:
-    equipment = base.equipment
+    equipment, node = base.equipment, pods.node
     default = equipment.handlers.get("")
     facts = NodeFacts(
         version=VERSION,
         driver=equipment.driver,
         handlers={name: handler for name, handler in equipment.handlers.items() if name},
         default_handler=default.name if default else "",
+        user_namespaces=not node.users_obstacle,
+        recursive_readonly=node.host.recursive_readonly,
         defaults=configured(base.config.pods),
         documents=lambda: {"config": _document(control.config)},
     )
@@ -491,7 +499,11 @@ def _add_services(
     add_services(server, RuntimeService(backends), ImageService(store.images))
 
     def examine() -> list[doctor.Finding]:
-        return [*nodes.findings(equipment), doctor.of_network(pods.network.status())]
+        return [
+            *nodes.findings(equipment),
+            doctor.of_user_namespaces(node.users_obstacle),
+            doctor.of_network(pods.network.status()),
+        ]
 
     own = NodeService(base.operations, store.images, examine, NAMESPACE)
     node_pb2_grpc.add_NodeServicer_to_server(own, server)

@@ -44,7 +44,10 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """What a test says of a pod; the rest is as a kubelet would have it."""
+    """What a test says of a pod; the rest is as a kubelet would have it.
+
+    `users` are the first id on the node and the number of ids of a user namespace of the pod's own.
+    """
 
     name: str
     logs: Path
@@ -54,6 +57,7 @@ class Pod:
     network: str = "POD"
     pid: str = "CONTAINER"
     ipc: str = "POD"
+    users: tuple[int, int] | None = None
     ports: Sequence[tuple[int, int]] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     cgroup_parent: str = ""
@@ -72,8 +76,23 @@ class Pod:
             network=mode(self.network),
             pid=mode(self.pid),
             ipc=mode(self.ipc),
-            userns_options=pb.UserNamespace(mode=mode("NODE")),
+            userns_options=self.user_namespace(),
         )
+
+    def user_namespace(self) -> pb.UserNamespace:
+        """Return whose users the pod has."""
+        if self.users is None:
+            return pb.UserNamespace(mode=pb.NamespaceMode.Value("NODE"))
+        return pb.UserNamespace(
+            mode=pb.NamespaceMode.Value("POD"), uids=self.mappings(), gids=self.mappings()
+        )
+
+    def mappings(self) -> list[pb.IDMapping]:
+        """Return what a kubelet sends with each mount of the pod."""
+        if self.users is None:
+            return []
+        first, length = self.users
+        return [pb.IDMapping(container_id=0, host_id=first, length=length)]
 
     def config(self) -> pb.PodSandboxConfig:
         """Return the sandbox's configuration."""

@@ -7,6 +7,7 @@ the cache. References have no registry host: `Registry.push_layout` sends them w
 import fcntl
 import hashlib
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ WEB: Final = "test/web:1"
 NGINX: Final = "test/nginx:1"
 REDIS: Final = "test/redis:1"
 PAUSE: Final = "test/pause:1"
+VOLUME: Final = "test/volume:1"
 LAYERED: Final = "test/layered"
 LAYERED_TAGS: Final = ("gzip", "zstd", "plain", "docker")
 
@@ -150,6 +152,27 @@ def python_layer(base: Packages) -> Layer:
     return Layer.of(tree)
 
 
+def volume_trees() -> Iterator[Tree]:
+    """Yield two layers of data and of links that lead out, for whoever mounts an image."""
+    data = Tree()
+    data.file("data/file", "of the image\n")
+    data.file("data/run", "#!/bin/sh\necho ran\n", 0o755)
+    data.file("etc/canary", "of the image\n")
+    data.symlink("data/absolute", "/etc")
+    data.symlink("data/dotted", "../../../../../../../../etc")
+    data.symlink("data/magic", "/proc/self/root")
+    data.symlink("data/nowhere", "/nowhere")
+    data.symlink("data/loop", "loop")
+    data.add("data/pipe", tarfile.FIFOTYPE)
+    owned = data.file("data/owned", "of somebody\n", 0o600)
+    owned.uid, owned.gid = 1000, 50000
+    yield data
+
+    more = Tree()
+    more.file("data/second", "of the second layer\n")
+    yield more
+
+
 def layered_trees() -> Iterator[Tree]:
     """Yield layers that add, change, delete and replace, each in the ways that tar has for it."""
     first = Tree()
@@ -228,6 +251,9 @@ def images(base: Packages) -> Iterator[Image]:
     yield Image(references=[PAUSE], layers=[pause_layer(base)], command=["/pause", "-P"])
     for name, user in {"uid": "1000", "name": "user", "uid-group": "1003:users"}.items():
         yield Image(references=[f"test/user-{name}:1"], layers=[system], user=user)
+    data = [Layer.of(tree) for tree in volume_trees()]
+    declared: dict[str, object] = {"Volumes": {"/data": {}}}
+    yield Image(references=[VOLUME], layers=[system, *data], config=declared)
     yield from layered_images(system)
 
 

@@ -48,9 +48,14 @@ def snapshots(daemon: Daemon) -> list[Path]:
 
 
 async def life(client: Client, pod: Pod, image: str) -> Running:
-    """Run a pod with one container, again and again until it runs."""
+    """Run a pod with one container, again and again until it runs.
+
+    One with users of its own also mounts the image.
+    """
     running = await client.run_pod(pod, "crun")
-    container = Container(name="main", image=image, command=SLEEP)
+    volume = pb.Mount(container_path="/vol", readonly=True, image=pb.ImageSpec(image=image))
+    mounts = [volume] if pod.users else []
+    container = Container(name="main", image=image, command=SLEEP, mounts=mounts)
     for status in await client.list(pb.ContainerFilter(pod_sandbox_id=running.id)):
         if status.state == RUNNING:
             return running
@@ -80,9 +85,12 @@ async def image_of(client: Client, registry: Registry) -> str:
     return image.id
 
 
-async def test_during_run_and_start(own: Daemon, registry: Registry, logs: Path) -> None:
+@pytest.mark.parametrize("users", [None, (200_000, 65_536)], ids=["plain", "mapped, with image"])
+async def test_during_run_and_start(
+    own: Daemon, registry: Registry, logs: Path, users: tuple[int, int] | None
+) -> None:
     for number in range(MOMENTS):
-        pod = Pod(name=f"crash-{number}", logs=logs)
+        pod = Pod(name=f"crash-{number}", logs=logs, users=users)
         async with connected(own.address) as client:
             image = await image_of(client, registry)
         await killed_during(own, partial(life, pod=pod, image=image), number * 0.008)
@@ -92,6 +100,8 @@ async def test_during_run_and_start(own: Daemon, registry: Registry, logs: Path)
             assert [each.id for each in ready] == [again.id]
             (container,) = await client.list(pb.ContainerFilter(pod_sandbox_id=again.id))
             assert await client.output(container.id, "echo", "alive") == "alive"
+            if users:
+                assert "busybox" in await client.output(container.id, "ls", "/vol/bin")
             await client.stop_pod(again.id)
             await client.remove_pod(again.id)
 

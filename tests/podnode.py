@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cri.background import forever
+from runtime.cdi.directories import CdiDirectories
 from runtime.cgroups.paths import CgroupfsPaths
 from runtime.network import Attachment, AttachRequest, NetworkStatus
 from runtime.oci import Handler
@@ -28,10 +29,12 @@ from runtime.tasks.service import TaskService
 from store.content import Descriptor
 from store.database import Database
 from store.digest import Digest
+from store.errors import NotFoundError
 from store.images import ImageConfig, UnpackedImage
 from store.metadata import Container
-from store.metadata.records import MemoryRecords
+from store.metadata.records import MemoryRecords, SqliteRecords
 from store.snapshots.overlay import OverlaySnapshotter
+from store.snapshots.table import SnapshotRecord
 from tests.fakes.cgroups import MemoryCgroups
 from tests.fakes.containers import FakeMonitor, FakeNode, FakeProcesses, FakeRuntime
 from tests.fakes.kernel import MemoryMounts, MemoryNamespaces
@@ -42,7 +45,11 @@ NAMESPACE = "k8s.io"
 BOOT = "boot-1"
 IMAGE = "registry.test/busybox:1"
 
+VOLUME = "registry.test/volume:1"
+VOLUME_ID = Digest("sha256:" + "2" * 64)
+
 _DIGEST = Digest("sha256:" + "1" * 64)
+_CHAIN = "sha256:" + "3" * 64
 
 
 class PodNetwork:
@@ -72,28 +79,35 @@ class PodNetwork:
         raise AssertionError(f"no test asks for {cidr}")
 
 
-class OneImage:
-    """Implements `ImageReader` with a single image that has no layers."""
+def _image(name: str, digest: Digest, chain_id: str, config: ImageConfig) -> UnpackedImage:
+    return UnpackedImage(
+        id=digest,
+        names=(name,),
+        repo_tags=(name,),
+        repo_digests=(f"registry.test/busybox@{digest}",),
+        size=1,
+        chain_id=chain_id,
+        config=config,
+        manifest=Descriptor(media_type="application/json", digest=digest, size=1),
+    )
+
+
+class TwoImages:
+    """Implements `ImageReader`: an image without layers, and one with a layer for volumes."""
 
     def __init__(self, config: ImageConfig) -> None:
-        self.image = UnpackedImage(
-            id=_DIGEST,
-            names=(IMAGE,),
-            repo_tags=(IMAGE,),
-            repo_digests=(f"registry.test/busybox@{_DIGEST}",),
-            size=1,
-            chain_id="",
-            config=config,
-            manifest=Descriptor(media_type="application/json", digest=_DIGEST, size=1),
-        )
+        self._images = [
+            _image(IMAGE, _DIGEST, "", config),
+            _image(VOLUME, VOLUME_ID, _CHAIN, ImageConfig()),
+        ]
 
     def find(self, namespace: str, reference: str) -> UnpackedImage | None:
         del namespace
-        return self.image if reference in {IMAGE, str(_DIGEST)} else None
+        return next((one for one in self._images if reference in {*one.names, one.id}), None)
 
     def list(self, namespace: str) -> list[UnpackedImage]:
         del namespace
-        return [self.image]
+        return list(self._images)
 
 
 @dataclass(slots=True)
@@ -127,6 +141,8 @@ class Ground:
         found += [f"address of {id_}" for id_ in self.network.attached]
         for records in (self.tasks, self.containers, self.sandboxes):
             found += [f"record {records} {id_}" for _, id_, _ in records.walk()]
+        snapshots = SqliteRecords(self.database, "snapshot.overlayfs", SnapshotRecord)
+        found += [f"snapshot {key}" for _, key, _ in snapshots.walk() if key != _CHAIN]
         for directory in (self.layout.pods, self.layout.containers, self.layout.state / "tasks"):
             found += [f"file {path}" for path in directory.glob("*/*")]
         return found
@@ -142,6 +158,17 @@ class Daemon:
     node: Node
     events: PodEventSource
     statistics: StatsService
+
+
+async def _snapshotter(ground: Ground) -> OverlaySnapshotter:
+    """Return a snapshotter that has the layer of the image for volumes."""
+    snapshotter = OverlaySnapshotter(ground.path / "snapshots", ground.database)
+    try:
+        await snapshotter.stat(NAMESPACE, _CHAIN)
+    except NotFoundError:
+        await snapshotter.prepare(NAMESPACE, "layer", None)
+        await snapshotter.commit(NAMESPACE, "layer", _CHAIN)
+    return snapshotter
 
 
 @asynccontextmanager
@@ -164,7 +191,7 @@ async def daemon(
     )
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(TaskService(ground.tasks, parts))
-        snapshotter = OverlaySnapshotter(ground.path / "snapshots", ground.database)
+        snapshotter = await _snapshotter(ground)
         node = Node(
             layout=ground.layout,
             handlers=handlers,
@@ -174,9 +201,10 @@ async def daemon(
             cgroup_paths=CgroupfsPaths(),
             cgroups=ground.cgroups,
             tasks=faults.around("tasks", tasks, ("create", "start", "stop", "delete")),
-            images=OneImage(ground.image),
-            snapshotter=faults.around("snapshots", snapshotter, ("prepare", "remove")),
+            images=TwoImages(ground.image),
+            snapshotter=faults.around("snapshots", snapshotter, ("prepare", "view", "remove")),
             host=HOST,
+            devices=CdiDirectories((ground.path / "cdi",)),
             boot_id=boot,
             holder=Path("/bin/sh"),
         )

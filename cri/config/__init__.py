@@ -286,6 +286,11 @@ class Pods:
     )
     dns_searches: tuple[str, ...] = option((), "Search domains beside dns_servers.")
     dns_options: tuple[str, ...] = option((), "Resolver options beside dns_servers.")
+    cdi_directories: tuple[Path, ...] = option(
+        (Path("/etc/cdi"), Path("/var/run/cdi")),
+        "Where vendors describe devices (CDI files); what a later directory says counts.",
+        check=all_absolute,
+    )
     seccomp_default: SeccompDefault = option(
         SeccompDefault.UNCONFINED,
         "For requests without any seccomp profile; the kubelet always sends one.",

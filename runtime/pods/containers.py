@@ -68,6 +68,7 @@ class ContainerService:
         """See `Containers.create`."""
         checks.container(config)
         sandbox = self._usable(namespace, sandbox_id)
+        checks.member(sandbox, config)
         there = self._created(sandbox, config)
         if there is not None:
             return there
@@ -185,7 +186,7 @@ class ContainerService:
                 id_,
                 Container(
                     image=plan.pod.image_name,
-                    labels=config.labels,
+                    labels={**config.labels, **plan.labels},
                     runtime=sandbox.handler,
                     snapshotter=self._node.snapshotter.name,
                     snapshot_key=id_,

@@ -2,16 +2,20 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
-from runtime import blocking
+from runtime import blocking, selinux
 from runtime.kernel import NamespaceRequest
-from runtime.pods import Sandbox, SandboxConfig
+from runtime.pods import Sandbox, SandboxConfig, users
 from runtime.pods.dns import resolv_conf
 from runtime.pods.layout import SandboxFiles
 from runtime.pods.node import Node
 from runtime.spec import NamespaceMode, SandboxPaths
+from runtime.spec.security import file_label
 from store import trees
 from store.snapshots import Mount
+
+_SHM_OPTIONS: Final = ("nosuid", "nodev", "noexec", "mode=1777")
 
 
 def hostname(sandbox: Sandbox) -> str:
@@ -32,6 +36,7 @@ def namespace_request(config: SandboxConfig, name: str, directory: Path) -> Name
         network=own_network,
         uts=own_network,
         ipc=modes.ipc is not NamespaceMode.NODE,
+        users=users.mapping(modes),
         hostname=name,
         sysctls=config.sysctls,
     )
@@ -41,6 +46,7 @@ def kinds(config: SandboxConfig) -> tuple[str, ...]:
     """Return the namespaces that must stay pinned for the sandbox to be usable."""
     request = namespace_request(config, "", Path())
     wanted = {"net": request.network, "uts": request.uts, "ipc": request.ipc}
+    wanted["user"] = request.users is not None
     return tuple(kind for kind, own in wanted.items() if own)
 
 
@@ -52,6 +58,7 @@ def shared_paths(node: Node, sandbox: Sandbox) -> SandboxPaths:
         net=files.namespace("net") if "net" in own else None,
         ipc=files.namespace("ipc") if "ipc" in own else None,
         uts=files.namespace("uts") if "uts" in own else None,
+        user=files.namespace("user") if "user" in own else None,
         shm=files.shm if "ipc" in own else None,
         resolv_conf=files.resolv_conf,
         hostname=files.hostname,
@@ -87,29 +94,26 @@ class SandboxMaker:
         return self._node.layout.sandbox(sandbox.namespace, sandbox.id)
 
     def _make(self, sandbox: Sandbox) -> None:
-        files = self._files(sandbox)
+        files, config = self._files(sandbox), sandbox.config
         files.namespaces.mkdir(parents=True, mode=0o711)
         name = hostname(sandbox)
         files.hostname.write_text(name + "\n")
-        files.resolv_conf.write_text(self._resolv_conf(sandbox.config))
-        request = namespace_request(sandbox.config, name, files.namespaces)
+        files.resolv_conf.write_text(self._resolv_conf(config))
+        for path in (files.hostname, files.resolv_conf):
+            users.give(path, config.security.namespaces)
+        request = namespace_request(config, name, files.namespaces)
         if request.ipc:
-            files.shm.mkdir(mode=0o755)
-            self._node.mounts.mount(
-                Mount(
-                    type="tmpfs",
-                    source="shm",
-                    options=(
-                        "nosuid",
-                        "nodev",
-                        "noexec",
-                        "mode=1777",
-                        f"size={self._node.shm_size}",
-                    ),
-                ),
-                files.shm,
-            )
+            label = file_label(config.security.selinux, self._node.host)
+            self._share_memory(files.shm, request, label)
         self._node.namespaces.create(request)
+
+    def _share_memory(self, shm: Path, request: NamespaceRequest, label: str) -> None:
+        owner: tuple[str, ...] = ()
+        if request.users is not None:
+            owner = (f"uid={request.users.uids.first}", f"gid={request.users.gids.first}")
+        shm.mkdir(mode=0o755)
+        options = (*_SHM_OPTIONS, f"size={self._node.shm_size}", *owner, *selinux.context(label))
+        self._node.mounts.mount(Mount(type="tmpfs", source="shm", options=options), shm)
 
     def _resolv_conf(self, config: SandboxConfig) -> str:
         if config.dns is not None:

@@ -11,7 +11,7 @@ import msgspec
 
 from runtime import blocking
 from runtime.locks import Locks
-from runtime.pods import Sandbox
+from runtime.pods import Sandbox, users
 from runtime.pods.files import shared_paths
 from runtime.pods.node import Node
 from runtime.spec import (
@@ -76,8 +76,9 @@ class PidHolders:
         bundle = self._node.layout.sandbox(sandbox.namespace, sandbox.id).directory / "holder"
         cgroups_path = self._node.cgroup_paths.container(sandbox.cgroup, sandbox.id)
         spec = self._spec(sandbox, self._node.holder, cgroups_path)
+        modes = sandbox.config.security.namespaces
         await blocking.change(
-            "holder", sandbox.id[:12], lambda: _write(bundle, msgspec.json.encode(spec))
+            "holder", sandbox.id[:12], lambda: _write(bundle, msgspec.json.encode(spec), modes)
         )
         await self._node.tasks.create(
             TaskRequest(
@@ -98,7 +99,7 @@ class PidHolders:
             container_name="holder",
             image=ImageConfig(),
             command=("/holder", "-P"),
-            user=ProcessUser(uid=_NOBODY, gid=_NOBODY),
+            user=_nobody(modes),
             mounts=(MountRequest(container_path="/holder", host_path=str(program), readonly=True),),
             sources={"/holder": program},
             resources=Resources(oom_score_adj=_ADJUSTMENT),
@@ -119,6 +120,18 @@ class PidHolders:
         return build(request)
 
 
-def _write(bundle: Path, spec: bytes) -> None:
-    (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
+def _nobody(modes: NamespaceModes) -> ProcessUser:
+    """Return nobody, or the last user there is."""
+    held = users.mapping(modes)
+    if held is None:
+        return ProcessUser(uid=_NOBODY, gid=_NOBODY)
+    return ProcessUser(
+        uid=min(_NOBODY, held.uids.length - 1), gid=min(_NOBODY, held.gids.length - 1)
+    )
+
+
+def _write(bundle: Path, spec: bytes, modes: NamespaceModes) -> None:
+    rootfs = bundle / "rootfs"
+    rootfs.mkdir(parents=True, exist_ok=True)
+    users.give(rootfs, modes)  # whoever makes mount points in it is the pod's root
     (bundle / "config.json").write_bytes(spec)

@@ -1,8 +1,8 @@
 """Where a pod's things lie: pure paths below the daemon's root and state directories.
 
 ```
-STATE/pods/<namespace>/<sandbox>/        ns/{net,ipc,uts}  shm/  hostname  resolv.conf
-STATE/containers/<namespace>/<id>/       config.json  rootfs/  monitor/
+STATE/pods/<namespace>/<sandbox>/        ns/{net,ipc,uts,user}  shm/  hostname  resolv.conf
+STATE/containers/<namespace>/<id>/       config.json  rootfs/  images/<n>/  monitor/
 ROOT/volumes/<namespace>/<id>/<n>/       what the image declares as VOLUME
 ```
 
@@ -55,6 +55,11 @@ class ContainerFiles:
     def rootfs(self) -> Path:
         """The mount point of the container's root filesystem."""
         return self.bundle / "rootfs"
+
+    @property
+    def images(self) -> Path:
+        """The directory of mount points of image volumes."""
+        return self.bundle / "images"
 
     @property
     def config(self) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.cdi import Devices
 from runtime.cgroups import CgroupPaths, Cgroups
 from runtime.kernel import Mounts, Namespaces
 from runtime.network import Network
@@ -21,7 +22,8 @@ class Node:
     """The parts, each behind its contract, and the node's settings for pods.
 
     `handlers` holds the default one under "" as well; `holder` is the program that keeps a shared
-    PID namespace (catatonit), None where it is missing; `rlimits` are what containers start with.
+    PID namespace (catatonit), None where it is missing; `rlimits` are what containers start with;
+    `users_obstacle` says why pods cannot have user namespaces here, empty if they can.
     """
 
     layout: Layout
@@ -35,9 +37,11 @@ class Node:
     images: ImageReader
     snapshotter: Snapshotter
     host: HostFacts
+    devices: Devices
     boot_id: str
     holder: Path | None = None
     rlimits: tuple[Rlimit, ...] = ()
+    users_obstacle: str = ""
     shm_size: int = 64 << 20
     host_resolv_conf: Path = Path("/etc/resolv.conf")
 

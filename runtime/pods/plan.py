@@ -7,33 +7,23 @@ from pathlib import Path
 
 import msgspec
 
-from runtime import blocking, operations
+from runtime import blocking, operations, selinux
 from runtime.pods import ContainerConfig, PodContainer, Sandbox, signals
+from runtime.pods.case import Case, InImage, OnNode
 from runtime.pods.files import hostname, shared_paths
 from runtime.pods.holder import PidHolders
-from runtime.pods.layout import ContainerFiles
+from runtime.pods.imagevolumes import ImageMounts, ImageVolumes, labels
+from runtime.pods.inimage import enter
 from runtime.pods.members import MemberTable
 from runtime.pods.node import Node
-from runtime.pods.rootfs import RootFilesystems, volumes
-from runtime.pods.sources import log_file, resolve
+from runtime.pods.onnode import look
+from runtime.pods.rootfs import Base, RootFilesystems
+from runtime.pods.users import pinned
 from runtime.rollback import Rollback
-from runtime.spec import (
-    DeviceNode,
-    Json,
-    MountRequest,
-    NamespaceMode,
-    ProcessUser,
-    Profile,
-    ProfileKind,
-    SandboxPaths,
-    SpecRequest,
-)
+from runtime.spec import HostFacts, NamespaceMode, SandboxPaths, SpecRequest
 from runtime.spec.annotations import select
-from runtime.spec.beneath import ensure_directory_in_root
 from runtime.spec.builder import build
-from runtime.spec.devices import host_devices, scan
-from runtime.spec.seccomp import read_profile
-from runtime.spec.users import read_account_file, resolve_user
+from runtime.spec.security import file_label
 from runtime.tasks import State, TaskRequest
 from store.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from store.images import UnpackedImage
@@ -45,35 +35,16 @@ class Plan:
 
     pod: PodContainer
     task: TaskRequest
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """What a plan is made for."""
-
-    sandbox: Sandbox
-    id: str
-    config: ContainerConfig
-    image: UnpackedImage
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Host:
-    """What the node has of what the request names."""
+class _Found:
+    """All that was looked at and made."""
 
-    sources: Mapping[str, Path]
-    devices: Mapping[str, tuple[DeviceNode, ...]]
-    host_devices: tuple[DeviceNode, ...]
-    seccomp: Mapping[str, Json] | None
-    log_path: Path | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Inside:
-    """What the image's files say, and the volumes made for it."""
-
-    user: ProcessUser
-    volumes: tuple[MountRequest, ...]
+    host: OnNode
+    inside: InImage
+    images: ImageMounts
 
 
 class Planner:
@@ -84,6 +55,7 @@ class Planner:
         self._members = members
         self._holders = holders
         self._rootfs = RootFilesystems(node)
+        self._images = ImageVolumes(node)
 
     async def plan(
         self, sandbox: Sandbox, id_: str, config: ContainerConfig, undo: Rollback
@@ -91,23 +63,31 @@ class Planner:
         """Make root filesystem and bundle for a container.
 
         Raises:
-            NotFoundError: the image is not here.
+            NotFoundError: the image, or one that is mounted, is not here.
             InvalidArgumentError, FailedPreconditionError: the request cannot be met; names why.
         """
-        image = self._image(sandbox.namespace, config)
-        case = _Case(sandbox, id_, config, image)
-        stop_signal = signals.effective(config.stop_signal, image.config.stop_signal)
+        case = self._case(sandbox, id_, config)
+        stop_signal = signals.effective(config.stop_signal, case.image.config.stop_signal)
         paths = await self._paths(sandbox, config)
         # Paths of the node may hang, so they are looked at before anything is made.
-        host = await blocking.run("look at paths", id_[:12], partial(_look, case))
+        host = await blocking.run("look at paths", id_[:12], partial(look, self._node, case))
+        label = file_label(config.security.selinux, self._node.host)
+        await selinux.relabel_all(host.relabelled, label)
         files, inside = await self._rootfs.make(
-            sandbox.namespace, id_, image, undo, partial(_enter, case)
+            sandbox.namespace,
+            id_,
+            Base(image=case.image, users=case.users, label=label),
+            undo,
+            partial(enter, case),
         )
+        images = await self._images.make(sandbox.namespace, id_, case.images, case.users, undo)
+        found = _Found(host=host, inside=inside, images=images)
         cgroups_path = self._node.cgroup_paths.container(sandbox.cgroup, id_)
-        spec = build(self._request(case, paths, (host, inside), cgroups_path))
+        spec = build(self._request(case, paths, found, cgroups_path))
         files.config.write_bytes(msgspec.json.encode(spec))
         return Plan(
-            pod=_pod(case, (host, inside), stop_signal),
+            pod=_pod(case, found, stop_signal),
+            labels=labels(id_, case.images, self._node.snapshotter.name),
             task=TaskRequest(
                 namespace=sandbox.namespace,
                 id=id_,
@@ -120,6 +100,17 @@ class Planner:
                 stdin=config.stdin,
                 stdin_once=config.stdin_once,
             ),
+        )
+
+    def _case(self, sandbox: Sandbox, id_: str, config: ContainerConfig) -> Case:
+        files = self._node.layout.sandbox(sandbox.namespace, sandbox.id)
+        return Case(
+            sandbox=sandbox,
+            id=id_,
+            config=config,
+            image=self._image(sandbox.namespace, config),
+            images=self._images.find(sandbox.namespace, config.mounts),
+            users=pinned(sandbox.config.security.namespaces, files),
         )
 
     def _image(self, namespace: str, config: ContainerConfig) -> UnpackedImage:
@@ -159,10 +150,10 @@ class Planner:
         return Path(f"/proc/{task.process.pid}/ns/pid")
 
     def _request(
-        self, case: _Case, paths: SandboxPaths, found: tuple[_Host, _Inside], cgroups_path: str
+        self, case: Case, paths: SandboxPaths, found: _Found, cgroups_path: str
     ) -> SpecRequest:
         sandbox, config = case.sandbox, case.config
-        host, inside = found
+        host, inside = found.host, found.inside
         volumes = {mount.container_path: Path(mount.host_path) for mount in inside.volumes}
         return SpecRequest(
             container_id=case.id,
@@ -176,74 +167,46 @@ class Planner:
             hostname=hostname(sandbox),
             user=inside.user,
             mounts=(*inside.volumes, *config.mounts),
-            sources={**volumes, **host.sources},
+            sources={**volumes, **host.sources, **found.images.sources},
             device_requests=config.devices,
             devices=host.devices,
             host_devices=host.host_devices,
+            edits=host.edits,
             resources=config.resources,
             rlimits=self._node.rlimits,
             security=config.security,
             sandbox=paths,
-            sandbox_modes=sandbox.config.security.namespaces,
+            sandbox_modes=case.modes,
             annotations=self._annotations(case),
             cgroups_path=cgroups_path,
             seccomp_profile=host.seccomp,
-            host=self._node.host,
+            host=self._facts(sandbox),
         )
 
-    def _annotations(self, case: _Case) -> dict[str, str]:
+    def _facts(self, sandbox: Sandbox) -> HostFacts:
+        """Return what this node can, with the handler's program."""
+        can = self._node.handler(sandbox.handler).features
+        host = self._node.host
+        deep = host.recursive_readonly and can.recursive_readonly
+        return replace(host, recursive_readonly=deep)
+
+    def _annotations(self, case: Case) -> dict[str, str]:
         allowed = self._node.handler(case.sandbox.handler).annotations
         asked = {**case.sandbox.config.annotations, **case.config.annotations}
         return select(asked, allowed)
 
 
-def _look(case: _Case) -> _Host:
-    """Look at the node's file systems. Blocking, may hang."""
-    config = case.config
-    privileged = config.security.privileged
-    return _Host(
-        sources=resolve(config.mounts),
-        devices={device.host_path: scan(device.host_path) for device in config.devices},
-        host_devices=host_devices() if privileged else (),
-        seccomp=_localhost(config.security.seccomp, privileged=privileged),
-        log_path=log_file(case.sandbox.config.log_directory, config.log_path),
-    )
-
-
-def _enter(case: _Case, files: ContainerFiles) -> _Inside:
-    """Look at the image's files, and make what the container wants of them. Blocking."""
-    config = case.config
-    directory = config.working_dir or case.image.config.working_dir
-    if directory:
-        ensure_directory_in_root(files.rootfs, directory)
-    return _Inside(
-        user=resolve_user(
-            case.image.config.user,
-            config.security,
-            read_account_file(files.rootfs, "/etc/passwd"),
-            read_account_file(files.rootfs, "/etc/group"),
-        ),
-        volumes=volumes(case.image, config.mounts, files),
-    )
-
-
-def _localhost(profile: Profile | None, *, privileged: bool) -> Mapping[str, Json] | None:
-    if profile is None or profile.kind is not ProfileKind.LOCALHOST or privileged:
-        return None
-    return read_profile(profile.localhost)
-
-
-def _pod(case: _Case, found: tuple[_Host, _Inside], stop_signal: str) -> PodContainer:
+def _pod(case: Case, found: _Found, stop_signal: str) -> PodContainer:
     config, image = case.config, case.image
-    host, inside = found
     return PodContainer(
         sandbox_id=case.sandbox.id,
         config=config,
         image_id=image.id,
         image_ref=next(iter(image.repo_digests), image.id),
         image_name=config.image.user_specified or next(iter(image.repo_tags), image.id),
-        log_path=str(host.log_path or ""),
+        log_path=str(found.host.log_path or ""),
         stop_signal=stop_signal,
-        user=inside.user,
+        user=found.inside.user,
         resources=config.resources,
+        mount_image_refs=found.images.refs,
     )

@@ -66,7 +66,7 @@ class SandboxService:
     async def run(self, namespace: str, config: SandboxConfig, handler: str) -> str:
         """See `Sandboxes.run`."""
         chosen = self._node.handler(handler)
-        checks.sandbox(self._node, config)
+        checks.sandbox(self._node, config, chosen)
         there = self._table.ready(namespace, config.metadata)
         if there is not None:
             if (there.config, there.handler) == (config, chosen.name):

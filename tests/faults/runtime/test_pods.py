@@ -15,10 +15,10 @@ from runtime.pods import (
     SandboxMetadata,
     SandboxState,
 )
-from runtime.spec import NamespaceMode, NamespaceModes, Security
+from runtime.spec import MountRequest, NamespaceMode, NamespaceModes, Security
 from store.database import Database
 from tests.faulty import Faults, InjectedError
-from tests.podnode import IMAGE, NAMESPACE, Daemon, Ground, daemon
+from tests.podnode import IMAGE, NAMESPACE, VOLUME, Daemon, Ground, daemon
 
 POD = SandboxConfig(
     metadata=SandboxMetadata(name="web", uid="u-1", namespace="default"),
@@ -29,6 +29,7 @@ CONTAINER = ContainerConfig(
     image=ImageRequest(image=IMAGE),
     command=("/bin/top",),
     security=Security(namespaces=NamespaceModes(pid=NamespaceMode.CONTAINER)),
+    mounts=(MountRequest(container_path="/vol", image=VOLUME, readonly=True),),
 )
 
 
@@ -82,7 +83,8 @@ async def test_every_step_of_create_is_undone_when_it_fails(ground: Ground) -> N
         steps = list(faults.calls)
         await one.containers.remove(NAMESPACE, first)
         assert ground.left() == before
-        assert {"snapshots.prepare", "mounts.mount", "containers.add", "tasks.create"} <= set(steps)
+        assert {"snapshots.prepare", "snapshots.view", "mounts.mount"} <= set(steps)
+        assert {"containers.add", "tasks.create"} <= set(steps)
         for number, step in enumerate(steps, 1):
             for after in (False, True):
                 faults.fail_at, faults.after = number, after

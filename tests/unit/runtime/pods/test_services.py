@@ -16,13 +16,21 @@ from runtime.pods import (
     SandboxMetadata,
     SandboxState,
 )
-from runtime.spec import MountRequest, NamespaceMode, NamespaceModes, Resources, Security
+from runtime.spec import (
+    IdMapping,
+    MountRequest,
+    NamespaceMode,
+    NamespaceModes,
+    Resources,
+    Security,
+    SELinux,
+    UserNamespace,
+)
 from store.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
-    UnimplementedError,
 )
 from tests.faulty import Faults
 from tests.podnode import IMAGE, NAMESPACE, Daemon, Ground, daemon
@@ -34,6 +42,8 @@ POD = SandboxConfig(
     security=OWN_PID,
     labels={"app": "web"},
 )
+IDS = (IdMapping(container_id=0, host_id=200000, length=65536),)
+MAPPED = NamespaceModes(user=UserNamespace(mode=NamespaceMode.POD, uids=IDS, gids=IDS))
 SHARED = replace(POD, security=Security())
 CONTAINER = ContainerConfig(
     metadata=ContainerMetadata(name="main"),
@@ -237,6 +247,17 @@ async def test_filters_are_anded(ground: Ground) -> None:
             assert not one.containers.list(NAMESPACE, other)
 
 
+async def test_what_this_node_lacks_is_refused_and_said(ground: Ground) -> None:
+    async with daemon(ground) as one:
+        for security, text in (
+            (Security(namespaces=MAPPED), "user namespace: the handler crun .* has none"),
+            (Security(selinux=SELinux(level="s0:c1,c2")), "selinux_options.*no SELinux"),
+        ):
+            with pytest.raises(FailedPreconditionError, match=text):
+                await one.pods.run(NAMESPACE, replace(POD, security=security), "")
+    assert ground.left() == []
+
+
 async def test_a_list_hands_out_the_same_object_until_something_changes(ground: Ground) -> None:
     async with daemon(ground) as one:
         pod = await one.pods.run(NAMESPACE, POD, "")
@@ -253,7 +274,39 @@ async def test_a_list_hands_out_the_same_object_until_something_changes(ground: 
     ("config", "error", "text"),
     [
         (replace(CONTAINER, image=ImageRequest(image="nosuch")), NotFoundError, "pull it first"),
-        (replace(CONTAINER, cdi_devices=("a/b=c",)), UnimplementedError, "CDI"),
+        (replace(CONTAINER, cdi_devices=("a/b=c",)), NotFoundError, "CDI device a/b=c"),
+        (replace(CONTAINER, cdi_devices=("gpu",)), InvalidArgumentError, "vendor/class=name"),
+        (
+            replace(
+                CONTAINER, mounts=(MountRequest(container_path="/v", image="no", readonly=True),)
+            ),
+            NotFoundError,
+            "ImageVolumeMountFailed: image 'no'",
+        ),
+        (
+            replace(
+                CONTAINER, mounts=(MountRequest(container_path="/v", image=IMAGE, readonly=True),)
+            ),
+            FailedPreconditionError,
+            "ImageVolumeMountFailed: .* has no files",
+        ),
+        (
+            replace(CONTAINER, mounts=(MountRequest(container_path="/v", image=IMAGE),)),
+            InvalidArgumentError,
+            "must be readonly",
+        ),
+        (
+            replace(
+                CONTAINER,
+                mounts=(
+                    MountRequest(
+                        container_path="/v", image=IMAGE, readonly=True, image_sub_path="a/../.."
+                    ),
+                ),
+            ),
+            InvalidArgumentError,
+            "ImageVolumeMountFailed: .*image_sub_path",
+        ),
         (replace(CONTAINER, log_path="../x"), InvalidArgumentError, "log_path"),
         (replace(CONTAINER, stop_signal="SIGNOPE"), InvalidArgumentError, "SIGNOPE"),
         (
@@ -289,6 +342,10 @@ async def test_what_cannot_be_is_refused_by_create_and_leaves_nothing(
         ),
         (replace(POD, cgroup_parent="kubepods"), "kubepods"),
         (replace(POD, log_directory="var/log"), "log_directory"),
+        (
+            replace(POD, security=Security(namespaces=replace(MAPPED, pid=NamespaceMode.NODE))),
+            "pid node",
+        ),
     ],
 )
 async def test_a_sandbox_that_cannot_be_is_refused_and_leaves_nothing(
