@@ -53,10 +53,19 @@ class Jobs:
         return task
 
     async def complete(self, work: Coroutine[None, None, T], name: str) -> T:
-        """Return what `work` returns; if the caller leaves before, it goes on all the same."""
+        """Return what `work` returns; if the caller leaves before, it goes on all the same.
+
+        Raises:
+            asyncio.CancelledError: also when the block was left before the work began.
+        """
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         result.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self.spawn(_into(work, result), name)
+
+        def settle(_: asyncio.Task[None]) -> None:
+            work.close()
+            result.cancel()
+
+        self.job(_into(work, result), name).add_done_callback(settle)
         return await asyncio.shield(result)
 
 

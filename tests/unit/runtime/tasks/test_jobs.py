@@ -1,4 +1,5 @@
 import asyncio
+import inspect
 import logging
 
 import pytest
@@ -101,3 +102,15 @@ async def test_drain_waits_only_so_long() -> None:
 async def test_a_job_that_never_began_is_no_noise() -> None:
     async with Jobs() as jobs:
         jobs.spawn(fail(), "do it")
+
+
+async def test_who_waits_for_work_that_never_began_is_told() -> None:
+    async def work() -> int:
+        return 3
+
+    never = work()
+    async with asyncio.timeout(1), asyncio.TaskGroup() as group, Jobs() as jobs:
+        waiting = group.create_task(jobs.complete(never, "work"))
+        await asyncio.sleep(0)  # the job is made, and has not had its first step
+    assert waiting.cancelled()
+    assert inspect.getcoroutinestate(never) == inspect.CORO_CLOSED
