@@ -168,6 +168,8 @@ class Bench:
                     idle=self.options.seconds,
                 )
 
+            # Idle is a daemon that has just started, not one that other cases have used.
+            await asyncio.to_thread(subject.service.restart)
             await self.with_sleeper(subject, "crun", live)
 
     async def pulls(self) -> None:
