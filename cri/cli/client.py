@@ -1,17 +1,15 @@
-"""The way to the daemon: connecting to its socket, and saying why it cannot be reached."""
+"""The way of a command to the daemon: an event loop, and a connection to its socket."""
 
 import asyncio
 import contextlib
 import functools
-import os
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Final, ParamSpec
 
 import typer
 
-from cri.cli.options import ADDRESS_VARIABLE, DEFAULT_ADDRESS
-from store.errors import Error, UnavailableError
+from cri.cli.options import DEFAULT_ADDRESS
+from cri.cli.reach import obstacle, plain_path, unreachable
 
 if TYPE_CHECKING:
     from cri.cli.daemon import Daemon
@@ -19,11 +17,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 _INTERRUPTED: Final = 130
-_REASONS: Final = {
-    FileNotFoundError: "nothing is there",
-    ConnectionRefusedError: "nobody listens there",
-    PermissionError: "permission denied: run ferry as root or as a member of the socket's group",
-}
 
 
 @contextlib.asynccontextmanager
@@ -53,42 +46,3 @@ def command(body: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]
             raise typer.Exit(_INTERRUPTED) from None
 
     return plain
-
-
-def plain_path(address: str) -> str:
-    """Return the path in an address, with or without `unix://`, independent of where we are."""
-    path = address.removeprefix("unix://").removeprefix("unix:")
-    return os.path.abspath(path)  # noqa: PTH100 - gRPC and connect(2) want text
-
-
-def obstacle(path: str) -> str:
-    """Say why nobody can be talked to at a socket; "" if somebody listens. Does not block."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except BlockingIOError:
-            return ""  # somebody does, and is busy
-        except OSError as error:
-            return _REASONS.get(type(error)) or str(error.strerror or error)
-    return ""
-
-
-def unreachable(path: str, why: str) -> Error:
-    """Return the error for a daemon that is not there, with what to do next."""
-    elsewhere = _configured()
-    hint = f"; its configuration says {elsewhere}" if elsewhere not in {"", path} else ""
-    return UnavailableError(
-        f"cannot reach the daemon at {path}: {why}\n"
-        f"Does ferryd run (systemctl status ferryd)? Another socket{hint}: --address SOCKET or"
-        f" {ADDRESS_VARIABLE}."
-    )
-
-
-def _configured() -> str:
-    """Return the socket that this node's configuration names; "" if it cannot be read."""
-    from cri.config.load import load  # noqa: PLC0415 - only when something is wrong
-
-    try:
-        return str(load().config.daemon.socket)
-    except (Error, OSError):
-        return ""

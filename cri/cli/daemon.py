@@ -12,7 +12,7 @@ from grpc import StatusCode
 from cri.api.ferry.v1 import node_pb2, node_pb2_grpc
 from cri.api.runtime.v1 import api_pb2 as pb
 from cri.api.runtime.v1 import api_pb2_grpc
-from cri.cli.client import obstacle, unreachable
+from cri.cli.reach import obstacle, unreachable
 from cri.errors import error_class
 from runtime.doctor import Finding, Grade
 from store.errors import DeadlineExceededError, Error, NotFoundError, UnimplementedError

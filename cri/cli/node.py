@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from cri.cli.client import command, connect, obstacle, plain_path
+from cri.cli.client import command, connect
 from cri.cli.options import DEFAULT_ADDRESS, Address, Json
 from cri.cli.output import document, print_json, print_table, printable
+from cri.cli.reach import obstacle, plain_path
 from cri.version import VERSION
 from store.errors import Error, UnavailableError
 
