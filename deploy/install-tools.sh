@@ -10,7 +10,7 @@
 # with a private apt state and never becomes visible to the system's apt or dpkg. apt checks what it
 # downloads (signed Release file, then hashes) with the machine's own keyring.
 #
-#   --tests   also what the tests need from the distribution: skopeo, umoci
+#   --tests   also what the tests need from the distribution: skopeo, umoci, CNI plugins
 #   --check   change nothing; say what is there, and fail if something is missing
 #   --force   do it again although nothing changed
 #
@@ -46,17 +46,20 @@ declare -A oldest=([crun]=1.14 [runc]=1.1.12 [conmon]=2.1.10 [criu]=4.1 [cataton
   [busybox]=1:1.30)
 # Programs that always come from the distribution: they belong to its kernel and configuration.
 declare -A system=([nft]=nftables [ip]=iproute2)
-[ $tests = 0 ] || system+=([skopeo]=skopeo [umoci]=umoci)
+[ $tests = 0 ] || system+=([skopeo]=skopeo [umoci]=umoci
+  [/usr/lib/cni/bridge]=containernetworking-plugins)
 
 # --- what is there ----------------------------------------------------------------------------------
 
-find_tool() {
+find_tool() { # find_tool NAME-OR-PATH
+  case $1 in /*) [ ! -x "$1" ] || { echo "$1"; return; }; return 1 ;; esac
   if [ -x "$prefix/bin/$1" ]; then echo "$prefix/bin/$1"; return; fi
   PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin command -v "$1"
 }
 tool_version() { # tool_version NAME PATH
   case $1 in
     busybox) "$2" 2>&1 | sed -n '1s/^BusyBox v\([^ ]*\).*/\1/p' ;;
+    /usr/lib/cni/*) "$2" --version 2>&1 | sed -n 's/^.*supported: .*[ ,]/CNI-/p' ;;
     ip) "$2" -V | sed -n 's/.*iproute2-\([^,]*\).*/\1/p' ;;
     *) "$2" --version 2>&1 | sed -n 's/^[^0-9]*\([0-9][0-9.]*\).*/\1/p' | sed -n 1p ;;
   esac
@@ -67,7 +70,7 @@ report() { # one line for each tool; fails if one is missing or does not run
     path=$(find_tool "$tool" || true)
     version=
     [ -z "$path" ] || version=$(tool_version "$tool" "$path" || true)
-    printf '%-10s %-14s %s\n' "$tool" "${version:-MISSING}" "$path"
+    printf '%-19s %-14s %s\n' "$tool" "${version:-MISSING}" "$path"
     [ -n "$version" ] || bad=1
   done
   return $bad

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 
+from e2e import cni
 from e2e.bench.peer import Containerd, find
 from e2e.client import Client, Container, Pod, connected
 from e2e.daemon import Daemon, Service, Settings, default_settings
@@ -176,6 +177,18 @@ def make_daemon(node: None, tmp_path: Path) -> Iterator[DaemonMaker]:
             return stack.enter_context(daemon)
 
         yield make
+
+
+@pytest.fixture
+def place(node: None, tmp_path: Path) -> Iterator[cni.Place]:
+    """Where CNI configurations are put; afterwards no address is in use."""
+    if reason := cni.why_not():
+        pytest.skip(reason)
+    made = cni.Place(tmp_path / "cni")
+    made.path.mkdir()
+    yield made
+    assert not made.leased()
+    made.leave()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,12 +1,13 @@
 """Run critest on ferry, or on the peer, and print what passed, failed and was skipped.
 
-    python -m e2e.critest --critest PATH [--handler crun] [--handler runc] [--peer]
+    python -m e2e.critest --critest PATH [--handler crun] [--handler runc] [--peer] [--cni]
                           [--focus REGEX] [--skip REGEX] [--seed N] [--parallel] [--websocket]
                           [-- ARG...]
 
 PATH is a critest binary of cri-tools, built aside; without one (or with $CRITEST unset) there is
-nothing to run, and that is said. `--parallel` needs the `ginkgo` command in PATH. `--websocket`
-streams over WebSocket in place of SPDY. Arguments after `--` go to critest as they are.
+nothing to run, and that is said. `--cni` has plugins connect the pods. `--parallel` needs the
+`ginkgo` command in PATH. `--websocket` streams over WebSocket in place of SPDY. Arguments after
+`--` go to critest as they are.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from e2e.bench.peer import Containerd, find
+from e2e.cni import Place
 from e2e.critest.images import HOSTS, layout
 from e2e.critest.report import Report
 from e2e.daemon import REPOSITORY, Daemon, Service, default_settings
@@ -38,6 +40,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--critest", default=os.environ.get("CRITEST", ""))
     parser.add_argument("--handler", action="append", choices=["crun", "runc"])
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--cni", action="store_true")
     parser.add_argument("--parallel", action="store_true")
     parser.add_argument("--websocket", action="store_true")
     parser.add_argument("--focus", default="")
@@ -93,6 +96,19 @@ def run(options: argparse.Namespace, service: Service, folder: Path) -> Iterator
         yield Report.read(report)
 
 
+def daemon(options: argparse.Namespace, folder: Path, certificates: Path) -> Service:
+    """Return the daemon to run on, not started yet."""
+    own = folder / "daemon"
+    if options.peer:
+        return Containerd(own, find(), "registry.k8s.io/pause:3.10.2", hosts=certificates)
+    settings = default_settings(own)
+    if options.cni:
+        place = Place(folder / "cni")
+        place.write()
+        settings["network"] |= place.network()
+    return Daemon(own, settings)
+
+
 def inside(options: argparse.Namespace, folder: Path) -> bool:
     """Run everything in the scope this process is in; tell whether nothing failed."""
     good = True
@@ -100,17 +116,7 @@ def inside(options: argparse.Namespace, folder: Path) -> bool:
         registry = stack.enter_context(serving_layout(layout(), folder / "registry"))
         certificates = folder / "daemon" / "certs.d"
         mirror(certificates, HOSTS, registry)
-        service: Service = (
-            Containerd(
-                folder / "daemon",
-                find(),
-                "registry.k8s.io/pause:3.10.2",
-                hosts=certificates,
-            )
-            if options.peer
-            else Daemon(folder / "daemon", default_settings(folder / "daemon"))
-        )
-        stack.enter_context(service)
+        stack.enter_context(service := daemon(options, folder, certificates))
         for report in run(options, service, folder):
             print(*report.lines(), sep="\n", flush=True)
             good = good and not report.of("failed")
