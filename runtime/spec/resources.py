@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from runtime.spec import HostFacts, HugepageLimit, Json, Resources
+from runtime.spec import HostFacts, Json, Resources
 from store.errors import FailedPreconditionError, InvalidArgumentError
 
 _PERIODS: Final = range(1_000, 1_000_001)
@@ -128,10 +128,7 @@ def document(resources: Resources, host: HostFacts) -> dict[str, Json]:
 
 
 def update_document(resources: Resources, host: HostFacts) -> dict[str, Json]:
-    """Return what `runc update -r -` and `crun update -r -` read: the changed limits only.
-
-    Hugepages are left alone: no update of the kubelet's changes them.
-    """
+    """Return what `runc update -r -` and `crun update -r -` read, without hugepages."""
     check(resources, host)
     return _given(
         (
@@ -146,19 +143,36 @@ def merge_resources(current: Resources, update: Resources) -> Resources:
     """Return `current` with everything that `update` sets.
 
     The score for the OOM killer stays: it belongs to a process, and 0 says nothing about it.
+
+    Raises:
+        InvalidArgumentError: `update` has other hugepages, which no OCI runtime changes later.
     """
-    pages = {page.page_size: page.limit for page in (*current.hugepages, *update.hugepages)}
+    _check_same_hugepages(current, update)
     return replace(
         current,
         cpu_period=update.cpu_period or current.cpu_period,
         cpu_quota=update.cpu_quota or current.cpu_quota,
         cpu_shares=update.cpu_shares or current.cpu_shares,
         memory_limit=update.memory_limit or current.memory_limit,
-        memory_swap_limit=update.memory_swap_limit or current.memory_swap_limit,
+        memory_swap_limit=update.memory_swap_limit or _moved_swap(current, update.memory_limit),
         cpuset_cpus=update.cpuset_cpus or current.cpuset_cpus,
         cpuset_mems=update.cpuset_mems or current.cpuset_mems,
-        hugepages=tuple(
-            HugepageLimit(page_size=size, limit=limit) for size, limit in pages.items()
-        ),
         unified={**current.unified, **update.unified},
     )
+
+
+def _check_same_hugepages(current: Resources, update: Resources) -> None:
+    given = {page.page_size: page.limit for page in current.hugepages}
+    for page in update.hugepages:
+        if page.limit != given.get(page.page_size, 0):
+            raise _refuse(
+                f"hugepage_limits[{page.page_size}]", page.limit, "cannot change in a container"
+            )
+
+
+def _moved_swap(current: Resources, limit: int) -> int:
+    """Return the limit of memory and swap beside a new one of memory: as much swap as before."""
+    both = current.memory_swap_limit
+    if both <= 0 or limit <= 0 or current.memory_limit <= 0:
+        return both
+    return limit + both - current.memory_limit

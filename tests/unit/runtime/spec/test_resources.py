@@ -92,7 +92,7 @@ def test_an_update_keeps_what_it_does_not_set() -> None:
     update = Resources(
         cpu_quota=-1,
         memory_limit=2000,
-        hugepages=(HugepageLimit(page_size="1GB", limit=1),),
+        hugepages=(*HUGE, HugepageLimit(page_size="1GB", limit=0)),
         unified={"memory.high": "max"},
     )
     assert merge_resources(current, update) == Resources(
@@ -100,10 +100,38 @@ def test_an_update_keeps_what_it_does_not_set() -> None:
         cpu_quota=-1,
         memory_limit=2000,
         oom_score_adj=7,
-        hugepages=(*HUGE, HugepageLimit(page_size="1GB", limit=1)),
+        hugepages=HUGE,
         unified={"memory.high": "max", "memory.low": "2"},
     )
     assert merge_resources(current, Resources()) == current
+
+
+@pytest.mark.parametrize("pages", [replace(HUGE[0], limit=8192), replace(HUGE[0], page_size="1GB")])
+def test_hugepages_cannot_change(pages: HugepageLimit) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"hugepage_limits.*cannot change"):
+        merge_resources(Resources(hugepages=HUGE), Resources(hugepages=(pages,)))
+
+
+@pytest.mark.parametrize(
+    ("before", "update", "swap"),
+    [
+        ((100, 100), (200, 0), 200),
+        ((100, 150), (200, 0), 250),
+        ((100, 150), (50, 0), 100),
+        ((100, 150), (200, 300), 300),
+        ((100, 0), (200, 0), 0),
+        ((100, -1), (200, 0), -1),
+        ((0, 150), (200, 0), 150),
+        ((100, 150), (-1, 0), 150),
+        ((100, 150), (0, 0), 150),
+    ],
+)
+def test_a_new_memory_limit_leaves_the_swap_there_was(
+    before: tuple[int, int], update: tuple[int, int], swap: int
+) -> None:
+    current = Resources(memory_limit=before[0], memory_swap_limit=before[1])
+    asked = Resources(memory_limit=update[0], memory_swap_limit=update[1])
+    assert merge_resources(current, asked).memory_swap_limit == swap
 
 
 def test_the_document_of_an_update() -> None:
