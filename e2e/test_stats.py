@@ -271,36 +271,3 @@ async def test_pressure_is_told_where_the_kernel_tells_it(
         assert stats.cpu.HasField("psi") == told
         assert stats.memory.HasField("psi") == told
         assert stats.HasField("io") == told
-
-
-# --- limits of a pod
-
-
-async def test_new_limits_of_a_pod_are_agreed_to_and_reported(
-    cri: Client, images: Images, logs: Path
-) -> None:
-    async with cri.pod(Pod(name="resize", logs=logs)) as running:
-        container = await cri.run(running, shell("main", images, "sleep 600"))
-        await cri.output(container, "dd", "if=/dev/zero", "of=/dev/shm/x", "bs=1M", "count=20")
-        request = pb.UpdatePodSandboxResourcesRequest(
-            pod_sandbox_id=running.id,
-            resources=pb.LinuxContainerResources(memory_limit_in_bytes=64 * MIB, cpu_shares=512),
-        )
-        await cri.runtime.UpdatePodSandboxResources(request)
-        answer = await cri.runtime.PodSandboxStatus(
-            pb.PodSandboxStatusRequest(pod_sandbox_id=running.id, verbose=True)
-        )
-        assert '"memory_limit": 67108864' in answer.info["info"]
-        request.resources.memory_limit_in_bytes = 10 * MIB
-        with pytest.raises(aio.AioRpcError, match="more than the new limit of 10485760") as error:
-            await cri.runtime.UpdatePodSandboxResources(request)
-        assert code(error.value) is StatusCode.FAILED_PRECONDITION
-
-
-async def test_no_pod_that_has_stopped_takes_new_limits(cri: Client, logs: Path) -> None:
-    async with cri.pod(Pod(name="resize", logs=logs)) as running:
-        await cri.stop_pod(running.id)
-        request = pb.UpdatePodSandboxResourcesRequest(pod_sandbox_id=running.id)
-        with pytest.raises(aio.AioRpcError) as error:
-            await cri.runtime.UpdatePodSandboxResources(request)
-        assert code(error.value) is StatusCode.FAILED_PRECONDITION

@@ -119,7 +119,6 @@ class Ground:
     mounts: MemoryMounts = field(default_factory=MemoryMounts)
     namespaces: MemoryNamespaces = field(default_factory=MemoryNamespaces)
     network: PodNetwork = field(default_factory=PodNetwork)
-    cgroups: MemoryCgroups = field(default_factory=MemoryCgroups)
     kernel: FakeNode = field(default_factory=FakeNode)
     tasks: MemoryRecords[Task] = field(default_factory=lambda: MemoryRecords[Task]("tasks"))
     containers: MemoryRecords[Container] = field(
@@ -129,6 +128,10 @@ class Ground:
         default_factory=lambda: MemoryRecords[Sandbox]("sandboxes")
     )
     image: ImageConfig = field(default_factory=lambda: ImageConfig(cmd=("/bin/top",)))
+
+    @property
+    def cgroups(self) -> MemoryCgroups:
+        return self.kernel.cgroups
 
     @property
     def layout(self) -> Layout:
@@ -177,13 +180,12 @@ async def daemon(
 ) -> AsyncIterator[Daemon]:
     """Start the services over `ground`, recover, and end them with the block."""
     faults = faults or Faults()
-    runtime = FakeRuntime(ground.kernel)
     handler = Handler(name="crun", binary=Path("/usr/bin/crun"), root=ground.path / "crun")
     handlers = {"": handler, "crun": handler}
     parts = Parts(
         monitor=FakeMonitor(ground.kernel),
-        runtime=runtime,
-        cgroups=ground.cgroups,
+        runtime=faults.around("runtime", FakeRuntime(ground.kernel), ("update",)),
+        cgroups=faults.around("cgroups", ground.cgroups, ("limits",)),
         handlers=handlers,
         root=ground.layout.state / "tasks",
         operations=Operations(),

@@ -6,7 +6,7 @@ reads counters, kills, and removes what a crash left.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -86,6 +86,14 @@ class Counters:
     hugepages: tuple[Hugepages, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of the cgroup `directory` at one moment: what its files said, by their paths."""
+
+    directory: str
+    files: Mapping[str, str]
+
+
 class CgroupPaths(Protocol):
     """Where things go; pure."""
 
@@ -124,6 +132,21 @@ class Cgroups(Protocol):
 
         A plain reading has what lists of statistics show and opens as few files as that takes; a
         detailed one has all that the kernel gives, for some twice the time.
+        """
+        ...
+
+    def limits(self, directory: str, unified: Iterable[str] = ()) -> Limits:
+        """Return all limits that an update may change; NotFoundError if the cgroup is gone.
+
+        `unified` are further files of the cgroup that the update names (v2 only).
+        """
+        ...
+
+    def restore(self, limits: Limits) -> None:
+        """Put back every limit that is another by now; a cgroup that is gone is no error.
+
+        Raises:
+            Error: the kernel refuses one; names the file, what it had and what it has.
         """
         ...
 

@@ -6,14 +6,29 @@ container; the slice, and its cgroup, would stay for ever.
 
 import posixpath
 import subprocess
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from runtime.cgroups import Cgroups, Counters
+from runtime.cgroups import Cgroups, Counters, Limits
+from runtime.cgroups.limits import differing
 from store.errors import Error
 
 _SLICE: Final = ".slice"
 _NOT_LOADED: Final = 5
 _SECONDS: Final = 30.0
+
+_PROPERTIES: Final = {
+    "cpu.weight": "CPUWeight",
+    "cpuset.cpus": "AllowedCPUs",
+    "cpuset.mems": "AllowedMemoryNodes",
+    "memory.max": "MemoryMax",
+    "memory.swap.max": "MemorySwapMax",
+    "memory.low": "MemoryLow",
+    "memory.min": "MemoryMin",
+    "memory.high": "MemoryHigh",
+    "cpu.shares": "CPUShares",
+    "memory.limit_in_bytes": "MemoryLimit",
+}
 
 
 class SystemdCgroups:
@@ -36,6 +51,27 @@ class SystemdCgroups:
     def read(self, directory: str, *, detailed: bool = False) -> Counters:
         """See `Cgroups.read`."""
         return self._inner.read(directory, detailed=detailed)
+
+    def limits(self, directory: str, unified: Iterable[str] = ()) -> Limits:
+        """See `Cgroups.limits`."""
+        return self._inner.limits(directory, unified)
+
+    def restore(self, limits: Limits) -> None:
+        """See `Cgroups.restore`; systemd, which writes a unit's limits again later, is told first.
+
+        Raises:
+            Error: also when systemd does not take them; quotes it.
+        """
+        changed = differing(limits.files)
+        unit = posixpath.basename(limits.directory)
+        told = properties({posixpath.basename(path): limits.files[path] for path in changed})
+        try:
+            if told:
+                self._ask(
+                    f"put back the limits of {unit}", "set-property", "--runtime", unit, *told
+                )
+        finally:
+            self._inner.restore(limits)
 
     def oom_kills(self, directory: str) -> int | None:
         """See `Cgroups.oom_kills`."""
@@ -62,15 +98,39 @@ class SystemdCgroups:
         self._inner.remove(directory)
         unit = posixpath.basename(directory)
         if unit.endswith(_SLICE):
-            self._stop(unit)
+            self._ask(f"stop {unit}", "stop", "--", unit)
 
-    def _stop(self, unit: str) -> None:
-        argv = [self._systemctl, "stop", "--", unit]
+    def _ask(self, what: str, *words: str) -> None:
         try:
             done = subprocess.run(
-                argv, capture_output=True, text=True, timeout=_SECONDS, check=False
+                [self._systemctl, *words],
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise Error(f"cannot stop {unit}: {error}") from error
+            raise Error(f"cannot {what}: {error}") from error
         if done.returncode not in {0, _NOT_LOADED}:
-            raise Error(f"cannot stop {unit}: {done.stderr.strip() or done.returncode}")
+            raise Error(f"cannot {what}: {done.stderr.strip() or done.returncode}")
+
+
+def properties(files: Mapping[str, str]) -> list[str]:
+    """Return a unit's properties that mean what these files of its cgroup say; pure.
+
+    Names: systemd.resource-control(5). A file without a property has none to be told of.
+    """
+    found = [
+        f"{_PROPERTIES[name]}={_value(text)}" for name, text in files.items() if name in _PROPERTIES
+    ]
+    bandwidth = files.get("cpu.max", "").split()
+    if len(bandwidth) == 2:
+        quota, period = bandwidth
+        share = f"{int(quota) * 100 / int(period):g}%" if quota.isdigit() else ""
+        found += [f"CPUQuota={share}", f"CPUQuotaPeriodSec={period}us"]
+    return found
+
+
+def _value(text: str) -> str:
+    word = text.strip()
+    return "infinity" if word == "max" else word

@@ -5,12 +5,12 @@ Each controller is a hierarchy of its own, mounted at `<root>/<controller>`; nam
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from runtime.cgroups import Counters, Hugepages, Pressure, text
+from runtime.cgroups import Counters, Hugepages, Limits, Pressure, text
 from runtime.cgroups.files import (
     below,
     kill_all,
@@ -24,6 +24,7 @@ from runtime.cgroups.files import (
     remove_tree,
     write,
 )
+from runtime.cgroups.limits import put_back, saved
 from store.errors import Error, NotFoundError
 
 _TICK: Final = 10_000_000
@@ -48,6 +49,16 @@ _NUMBERS: Final = {
     "cpu_period": ("cpu", "cpu.cfs_period_us"),
     "pids_max": ("pids", "pids.max"),
 }
+_LIMITS: Final = (
+    ("cpu", "cpu.shares"),
+    ("cpu", "cpu.cfs_period_us"),
+    ("cpu", "cpu.cfs_quota_us"),
+    ("cpuset", "cpuset.cpus"),
+    ("cpuset", "cpuset.mems"),
+    ("memory", "memory.limit_in_bytes"),
+    ("memory", "memory.memsw.limit_in_bytes"),
+    ("memory", "memory.soft_limit_in_bytes"),
+)
 _BLKIO: Final = "blkio.throttle.io_service{}_recursive"
 
 
@@ -108,6 +119,18 @@ class CgroupsV1:
             io_pressure=self._pressure("io", path),
             extra=picked(stat, _MEMORY),
         )
+
+    def limits(self, directory: str, unified: Iterable[str] = ()) -> Limits:
+        """See `Cgroups.limits`; v1 has no `unified` files."""
+        del unified
+        found = saved(f"{self._at(controller, directory)}/{file}" for controller, file in _LIMITS)
+        if not found:
+            raise NotFoundError(f"cannot read the limits of cgroup {directory}: it is gone")
+        return Limits(directory=directory, files=found)
+
+    def restore(self, limits: Limits) -> None:
+        """See `Cgroups.restore`."""
+        put_back(limits.files)
 
     def oom_kills(self, directory: str) -> int | None:
         """Return `oom_kill` of memory.oom_control (Linux 4.13)."""

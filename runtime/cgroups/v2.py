@@ -4,12 +4,12 @@ Files: Documentation/admin-guide/cgroup-v2.rst of the kernel.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from runtime.cgroups import Counters, Hugepages, text
+from runtime.cgroups import Counters, Hugepages, Limits, text
 from runtime.cgroups.files import (
     below,
     kill_all,
@@ -23,6 +23,7 @@ from runtime.cgroups.files import (
     remove_tree,
     write,
 )
+from runtime.cgroups.limits import put_back, saved
 from store.errors import NotFoundError
 
 _MICROSECOND: Final = 1000
@@ -38,6 +39,15 @@ _MEMORY: Final = {
     "memory_kernel_usage": "kernel",
 }
 _EVENTS: Final = {"memory_failcnt": "max", "oom_kills": "oom_kill"}
+_LIMITS: Final = (
+    "cpu.weight",
+    "cpu.max",
+    "cpuset.cpus",
+    "cpuset.mems",
+    "memory.max",
+    "memory.swap.max",
+    "memory.low",
+)
 _NUMBERS: Final = {
     "memory_max_usage": "memory.peak",
     "memory_reservation": "memory.low",
@@ -96,6 +106,18 @@ class CgroupsV2:
             extra={**_throttling(cpu), **picked(stat, _MEMORY)},
         )
         return self._detailed(top, plain) if detailed else plain
+
+    def limits(self, directory: str, unified: Iterable[str] = ()) -> Limits:
+        """See `Cgroups.limits`."""
+        top = below(self._root, directory)
+        if not Path(top).is_dir():
+            raise NotFoundError(f"cannot read the limits of cgroup {directory}: it is gone")
+        names = dict.fromkeys((*_LIMITS, *unified))
+        return Limits(directory=directory, files=saved(f"{top}/{name}" for name in names))
+
+    def restore(self, limits: Limits) -> None:
+        """See `Cgroups.restore`."""
+        put_back(limits.files)
 
     def oom_kills(self, directory: str) -> int | None:
         """Return `oom_kill` of memory.events, which counts for everything below as well."""

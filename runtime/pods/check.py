@@ -7,6 +7,7 @@ from runtime.pods import ContainerConfig, Sandbox, SandboxConfig
 from runtime.pods.node import Node
 from runtime.spec import MountRequest, NamespaceMode, Propagation
 from runtime.spec.namespaces import check_member, check_modes, check_sysctls
+from runtime.spec.resources import check as check_resources
 from runtime.spec.security import check_selinux
 from store.errors import FailedPreconditionError, InvalidArgumentError
 
@@ -26,6 +27,8 @@ def sandbox(node: Node, config: SandboxConfig, handler: Handler) -> None:
     check_selinux(config.security.selinux, available=node.host.selinux)
     if modes.mapped is not None:
         _user_namespaces(node, handler)
+    check_resources(config.overhead, node.host)
+    check_resources(config.resources, node.host)
     if config.cgroup_parent:
         node.cgroup_paths.check_parent(config.cgroup_parent)
     if config.log_directory:

@@ -30,6 +30,7 @@ from runtime.pods.status import narrowed
 from runtime.pods.tables import SandboxTable, new_id
 from runtime.rollback import Rollback
 from runtime.spec import Resources
+from runtime.spec.resources import check as check_resources
 from runtime.spec.resources import merge_resources
 from runtime.tasks import State
 from runtime.together import together
@@ -110,9 +111,10 @@ class ContainerService:
         member = self._members.get(namespace, id_)
         async with self._locks.hold(member.id):
             merged = merge_resources(member.pod.resources, resources)
+            check_resources(merged, self._node.host)
             operations.stage("update", member.id[:12])
-            await self._node.tasks.update(namespace, member.id, merged)
-            self._members.change(member, replace(member.pod, resources=merged))
+            async with self._node.tasks.update(namespace, member.id, merged):
+                self._members.change(member, replace(member.pod, resources=merged))
 
     async def reopen_log(self, namespace: str, id_: str) -> None:
         """See `Containers.reopen_log`."""

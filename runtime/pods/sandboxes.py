@@ -1,5 +1,6 @@
 """The life of sandboxes: namespaces without a process, a network, a cgroup, a few files."""
 
+import contextlib
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from runtime import blocking, operations
+from runtime.cgroups.limits import check_usage
 from runtime.flight import Flight
 from runtime.locks import Locks
 from runtime.network import AttachRequest, DnsConfig
@@ -20,6 +22,7 @@ from runtime.pods.node import Node
 from runtime.pods.tables import SandboxTable, matches, new_id
 from runtime.rollback import Rollback
 from runtime.spec import NamespaceMode, Resources
+from runtime.spec.resources import check as check_resources
 from runtime.tasks import State
 from store.errors import AlreadyExistsError, Error, FailedPreconditionError, NotFoundError
 
@@ -103,6 +106,8 @@ class SandboxService:
         self, namespace: str, id_: str, *, overhead: Resources | None, resources: Resources | None
     ) -> None:
         """See `Sandboxes.resize`."""
+        for limits in filter(None, (overhead, resources)):
+            check_resources(limits, self._node.host)
         found = self._table.get(namespace, id_)
         async with self._locks.hold(found.id):
             sandbox = self._table.get(namespace, found.id)
@@ -110,15 +115,13 @@ class SandboxService:
                 raise FailedPreconditionError(
                     f"cannot resize sandbox {sandbox.id}: it is {sandbox.state.value}"
                 )
-            if resources is not None and resources.memory_limit:
-                await self._check_memory(sandbox, resources.memory_limit)
-            self._table.put(
-                replace(
-                    sandbox,
-                    overhead=sandbox.overhead if overhead is None else overhead,
-                    resources=sandbox.resources if resources is None else resources,
-                )
+            resized = replace(
+                sandbox,
+                overhead=sandbox.overhead if overhead is None else overhead,
+                resources=sandbox.resources if resources is None else resources,
             )
+            await self._check_memory(resized)
+            self._table.put(resized)
 
     def get(self, namespace: str, id_: str) -> Sandbox:
         """See `Sandboxes.get`."""
@@ -167,20 +170,24 @@ class SandboxService:
             if sandbox is not None and task.state is State.STOPPED:
                 self.lost(sandbox, "the holder of its PID namespace has ended")
 
-    async def _check_memory(self, sandbox: Sandbox, limit: int) -> None:
-        """Refuse a limit that the kernel could only keep by killing."""
-        directory = self._node.cgroup_paths.directory(sandbox.cgroup)
-        read = partial(self._node.cgroups.read, directory)
-        try:
-            counters = await blocking.run("read cgroup", directory, read)
-        except NotFoundError:  # no container was made in it yet
+    async def _check_memory(self, sandbox: Sandbox) -> None:
+        """Refuse a limit of the pod with its overhead that is less than it uses already."""
+        limit = (sandbox.resources or sandbox.config.resources).memory_limit
+        if limit <= 0:
             return
-        used = counters.memory_working_set or 0
-        if used > limit:
-            raise FailedPreconditionError(
+        overhead = sandbox.overhead or sandbox.config.overhead
+        whole = limit + max(0, overhead.memory_limit)
+        directory = self._node.cgroup_paths.directory(sandbox.cgroup)
+
+        def refuse(used: int) -> str:
+            return (
                 f"cannot resize sandbox {sandbox.id}: it uses {used} bytes of memory, more than "
-                f"the new limit of {limit}"
+                f"the new limit of {whole}"
             )
+
+        check = partial(check_usage, self._node.cgroups, directory, whole, refuse)
+        with contextlib.suppress(NotFoundError):  # no container was made in it yet
+            await blocking.run("read cgroup", directory, check)
 
     def _lookup(self, namespace: str, id_: str) -> Sandbox | None:
         try:

@@ -7,6 +7,7 @@ each of them again, or says why it cannot (UNKNOWN, with the reason in `message`
 
 import enum
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -156,8 +157,17 @@ class Tasks(TaskReader, Protocol):
         """
         ...
 
-    async def update(self, namespace: str, id_: str, resources: Resources) -> None:
-        """Apply new limits to a CREATED or RUNNING task."""
+    def update(
+        self, namespace: str, id_: str, resources: Resources
+    ) -> AbstractAsyncContextManager[None]:
+        """Apply new limits to a CREATED or RUNNING task: all, or none if that or the block fails.
+
+        Waits until it is created.
+
+        Raises:
+            FailedPreconditionError: it uses more memory than it might; its state; or the runtime's
+                refusal.
+        """
         ...
 
     async def reopen_log(self, namespace: str, id_: str) -> None:

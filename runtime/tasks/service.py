@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import signal as signals
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from runtime.spec import Resources
 from runtime.tasks import State, Task, TaskObserver, TaskRequest, states
 from runtime.tasks.keeper import Keeper, Parts
 from runtime.tasks.ledger import Ledger
+from runtime.tasks.limits import limited
 from runtime.tasks.live import Live
 from runtime.tasks.processes import signal_group
 from runtime.tasks.recovery import Recovery
@@ -116,11 +118,16 @@ class TaskService:
     async def start(self, namespace: str, id_: str) -> Task:
         """See `Tasks.start`; once begun it goes on to its end even if the caller leaves."""
         task = self.get(namespace, id_)
+        live = await self._settled(task)
+        return await self._keeper.jobs.complete(self._start(task, live), f"start {id_}")
+
+    async def _settled(self, task: Task) -> Live:
+        """Wait until it is known whether the task could be created."""
         live = self._keeper.live(task)
         if not live.settled.is_set():
             follow(live.operation)
             await live.settled.wait()
-        return await self._keeper.jobs.complete(self._start(task, live), f"start {id_}")
+        return live
 
     async def _start(self, task: Task, live: Live) -> Task:
         async with live.lock:
@@ -211,10 +218,15 @@ class TaskService:
         """See `Tasks.handler`."""
         return self._keeper.handler(self.get(namespace, id_))
 
-    async def update(self, namespace: str, id_: str, resources: Resources) -> None:
+    @asynccontextmanager
+    async def update(self, namespace: str, id_: str, resources: Resources) -> AsyncIterator[None]:
         """See `Tasks.update`."""
+        await self._settled(self.get(namespace, id_))
         task = self._in(namespace, id_, State.CREATED, State.RUNNING)
-        await self._parts.runtime.update(self._keeper.handler(task), id_, resources)
+        handler = self._keeper.handler(task)
+        async with limited(self._parts.cgroups, task, resources):
+            await self._parts.runtime.update(handler, id_, resources)
+            yield
 
     async def reopen_log(self, namespace: str, id_: str) -> None:
         """See `Tasks.reopen_log`."""

@@ -19,6 +19,9 @@ class Bench(Protocol):
     def make(self, directory: str) -> None:
         """Make a cgroup and its parents."""
 
+    def limit(self, directory: str, memory: int) -> None:
+        """Limit its memory to so many bytes."""
+
     def enter(self, directory: str) -> int:
         """Start a process in it and return its number."""
 
@@ -67,6 +70,28 @@ class CgroupsContract:
         assert plain.memory_limit == detailed.memory_limit
         assert plain.pids is None
         assert plain.extra.keys() <= detailed.extra.keys()
+
+    def test_limits_are_put_back(self, bench: Bench) -> None:
+        bench.make("/ferry-test/a")
+        unlimited = bench.cgroups.limits("/ferry-test/a")
+        bench.limit("/ferry-test/a", 64 << 20)
+        limited = bench.cgroups.limits("/ferry-test/a")
+        assert limited.files.keys() == unlimited.files.keys()
+        assert limited.files != unlimited.files
+        bench.cgroups.restore(unlimited)
+        assert bench.cgroups.limits("/ferry-test/a") == unlimited
+        bench.cgroups.restore(limited)
+        assert bench.cgroups.limits("/ferry-test/a") == limited
+
+    def test_limits_of_what_is_gone(self, bench: Bench) -> None:
+        with pytest.raises(NotFoundError, match="/ferry-test/none"):
+            bench.cgroups.limits("/ferry-test/none")
+        bench.make("/ferry-test/a")
+        before = bench.cgroups.limits("/ferry-test/a")
+        bench.limit("/ferry-test/a", 64 << 20)
+        bench.cgroups.remove("/ferry-test/a")
+        bench.cgroups.restore(before)
+        assert not bench.exists("/ferry-test/a")
 
     def test_processes_are_counted_with_those_below(self, bench: Bench) -> None:
         bench.make("/ferry-test/a/b")

@@ -223,10 +223,12 @@ class TasksContract:
 
     async def test_limits_change_while_it_lives(self, tasks: Tasks, request_: Request) -> None:
         await self.running(tasks, request_, programs.FOREVER)
-        await tasks.update("test", "a", Resources(cpu_shares=512))
+        async with tasks.update("test", "a", Resources(cpu_shares=512)):
+            pass
         await tasks.stop("test", "a", signal.SIGTERM, 0)
         with pytest.raises(errors.FailedPreconditionError):
-            await tasks.update("test", "a", Resources(cpu_shares=512))
+            async with tasks.update("test", "a", Resources(cpu_shares=512)):
+                pass
 
     async def test_the_log_is_reopened_while_it_lives(
         self, tasks: Tasks, request_: Request

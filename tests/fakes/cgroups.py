@@ -3,9 +3,10 @@
 import itertools
 import posixpath
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
-from runtime.cgroups import Cgroups, Counters
+from runtime.cgroups import Cgroups, Counters, Limits
 from store.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 
 
@@ -18,6 +19,7 @@ class MemoryCgroups:
         self.kills: dict[str, int] = {}
         self.counters: dict[str, Counters] = {}
         self.readings: list[tuple[str, bool]] = []
+        self.files: dict[str, dict[str, str]] = {}
 
     @property
     def version(self) -> int:
@@ -31,6 +33,23 @@ class MemoryCgroups:
         simple = Counters(timestamp=0, cpu_usage=1, memory_usage=4096)
         pids = len(self.pids(directory)) if detailed else None
         return replace(self.counters.get(path, simple), timestamp=time.time_ns(), pids=pids)
+
+    def limits(self, directory: str, unified: Iterable[str] = ()) -> Limits:
+        path = self._clean(directory)
+        if path not in self.members:
+            raise NotFoundError(f"cannot read the limits of cgroup {directory}: it is gone")
+        files = self.files.setdefault(path, {"memory.max": "max\n"})
+        for name in unified:
+            files.setdefault(name, "0\n")
+        return Limits(
+            directory=path, files={f"{path}/{name}": text for name, text in files.items()}
+        )
+
+    def restore(self, limits: Limits) -> None:
+        if limits.directory in self.members:
+            self.files[limits.directory] = {
+                posixpath.basename(path): text for path, text in limits.files.items()
+            }
 
     def oom_kills(self, directory: str) -> int | None:
         path = self._clean(directory)
@@ -79,6 +98,10 @@ class MemoryBench:
         parts = directory.strip("/").split("/")
         for count in range(1, len(parts) + 1):
             self.memory.members.setdefault("/" + "/".join(parts[:count]), [])
+
+    def limit(self, directory: str, memory: int) -> None:
+        self.memory.limits(directory)
+        self.memory.files[directory]["memory.max"] = f"{memory}\n"
 
     def enter(self, directory: str) -> int:
         pid = next(self._numbers)

@@ -36,6 +36,7 @@ class FakeContainer:
     args: tuple[str, ...]
     handler: Handler
     id: str
+    cgroup: str = ""
     state: str = "created"
     first: ProcessId = field(default_factory=_process)
     monitor: ProcessId = field(default_factory=_process)
@@ -63,6 +64,7 @@ class FakeNode:
         self.containers: dict[tuple[Path, str], FakeContainer] = {}
         self.requests: dict[Path, FakeContainer] = {}
         self.calls: list[str] = []
+        self.cgroups = MemoryCgroups()
         self.refuse: dict[str, Exception] = {}
         self.hang: dict[str, asyncio.Event] = {}
         self.immortal = False
@@ -111,11 +113,18 @@ class FakeRuntime:
         if container.state == "running" and not force:
             raise _refused("delete", container_id, "it is running")
         container.end(137)
+        self.node.cgroups.members.pop(container.cgroup, None)
         del self.node.containers[handler.root, container_id]
 
     async def update(self, handler: Handler, container_id: str, resources: Resources) -> None:
         await self.node.call("update")
-        self._known("update", handler, container_id).resources = resources
+        container = self._known("update", handler, container_id)
+        container.resources = resources
+        files = self.node.cgroups.files.setdefault(container.cgroup, {})
+        if resources.memory_limit:
+            files["memory.max"] = f"{resources.memory_limit}\n"
+        if resources.cpu_shares:
+            files["cpu.weight"] = f"{resources.cpu_shares}\n"
 
     async def exec(
         self,
@@ -178,7 +187,9 @@ class FakeMonitor:
         args = tuple(config["process"]["args"])
         if args == programs.MISSING:
             raise _refused("create", request.container_id, f"{args[0]!r} not found")
-        container = FakeContainer(args, request.handler, request.container_id)
+        cgroup = str(config.get("linux", {}).get("cgroupsPath", ""))
+        self.node.cgroups.members.setdefault(cgroup, [])
+        container = FakeContainer(args, request.handler, request.container_id, cgroup)
         self.node.containers[request.handler.root, request.container_id] = container
         self.node.requests[request.directory] = container
         return Monitored(process=container.first, monitor=container.monitor)
@@ -255,7 +266,7 @@ def fake_stage(path: Path, node: FakeNode) -> Stage:
         runtime=FakeRuntime(node),
         monitor=FakeMonitor(node),
         processes=FakeProcesses(node),
-        cgroups=MemoryCgroups(),
+        cgroups=node.cgroups,
         rootfs=path / "rootfs",
     )
 

@@ -39,6 +39,18 @@ class _KernelBench:
                     if (path / limit).exists():
                         (path / limit).write_text((path.parent / limit).read_text())
 
+    def limit(self, directory: str, memory: int) -> None:
+        files = [
+            path
+            for hierarchy in self.hierarchies
+            for name in ("memory.limit_in_bytes", "memory.max")
+            if (path := hierarchy / directory[1:] / name).exists()
+        ]
+        if not files:
+            pytest.skip("the memory controller of this machine is not in its v2 tree")
+        for path in files:
+            path.write_text(str(memory))
+
     def enter(self, directory: str) -> int:
         return self.start(directory, "exec sleep 1000")
 

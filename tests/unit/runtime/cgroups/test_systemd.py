@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cgroups.systemd import SystemdCgroups
+from runtime.cgroups.systemd import SystemdCgroups, properties
+from runtime.cgroups.v2 import CgroupsV2
 from store.errors import Error, FailedPreconditionError
 from tests.contracts.cgroups import CgroupsContract
 from tests.fakes.cgroups import MemoryBench, MemoryCgroups
@@ -63,3 +64,59 @@ def test_systemds_refusal_is_quoted(memory: MemoryCgroups, tmp_path: Path) -> No
 def test_without_systemctl(memory: MemoryCgroups, tmp_path: Path) -> None:
     with pytest.raises(Error, match=r"cannot stop ferry-a\.slice: .*No such file"):
         SystemdCgroups(memory, str(tmp_path / "none")).remove(POD)
+
+
+SCOPE = "/ferry.slice/ferry-1.scope"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    top = tmp_path / "cgroup"
+    (top / SCOPE[1:]).mkdir(parents=True)
+    for name, text in {
+        "memory.max": "max\n",
+        "cpu.weight": "20\n",
+        "cpu.max": "max 100000\n",
+    }.items():
+        (top / SCOPE[1:] / name).write_text(text)
+    return top
+
+
+def test_systemd_is_told_of_what_is_put_back(tree: Path, tmp_path: Path) -> None:
+    cgroups = SystemdCgroups(CgroupsV2(tree), program(tmp_path, 0))
+    before = cgroups.limits(SCOPE)
+    cgroups.restore(before)
+    assert not (tmp_path / "asked").exists()
+    (tree / SCOPE[1:] / "memory.max").write_text("512\n")
+    cgroups.restore(before)
+    assert (tmp_path / "asked").read_text() == (
+        "set-property --runtime ferry-1.scope MemoryMax=infinity\n"
+    )
+    assert cgroups.limits(SCOPE) == before
+
+
+def test_the_files_are_put_back_whatever_systemd_says(tree: Path, tmp_path: Path) -> None:
+    cgroups = SystemdCgroups(CgroupsV2(tree), program(tmp_path, 1))
+    before = cgroups.limits(SCOPE)
+    (tree / SCOPE[1:] / "cpu.weight").write_text("10\n")
+    with pytest.raises(Error, match=r"put back the limits of ferry-1\.scope: sorry"):
+        cgroups.restore(before)
+    assert cgroups.limits(SCOPE) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("cpu.max", "50000 100000\n", ["CPUQuota=50%", "CPUQuotaPeriodSec=100000us"]),
+        ("cpu.max", "max 100000\n", ["CPUQuota=", "CPUQuotaPeriodSec=100000us"]),
+        ("cpuset.cpus", "\n", ["AllowedCPUs="]),
+        ("cpuset.mems", "0\n", ["AllowedMemoryNodes=0"]),
+        ("memory.swap.max", "0\n", ["MemorySwapMax=0"]),
+        ("memory.high", "max\n", ["MemoryHigh=infinity"]),
+        ("memory.limit_in_bytes", "8192\n", ["MemoryLimit=8192"]),
+        ("cpu.shares", "512\n", ["CPUShares=512"]),
+        ("memory.oom.group", "1\n", []),
+    ],
+)
+def test_properties_of_a_unit(file: str, text: str, told: list[str]) -> None:
+    assert properties({file: text}) == told

@@ -346,6 +346,8 @@ async def test_what_cannot_be_is_refused_by_create_and_leaves_nothing(
             replace(POD, security=Security(namespaces=replace(MAPPED, pid=NamespaceMode.NODE))),
             "pid node",
         ),
+        (replace(POD, overhead=Resources(memory_limit=-2)), "memory_limit_in_bytes -2"),
+        (replace(POD, resources=Resources(cpu_period=7)), "cpu_period 7"),
     ],
 )
 async def test_a_sandbox_that_cannot_be_is_refused_and_leaves_nothing(
@@ -373,6 +375,26 @@ async def test_a_pod_never_gets_less_memory_than_it_uses(ground: Ground) -> None
         enough = Resources(memory_limit=5000)
         await one.pods.resize(NAMESPACE, pod, overhead=None, resources=enough)
         assert one.pods.get(NAMESPACE, pod).resources == enough
+        await one.pods.remove(NAMESPACE, pod)
+
+
+async def test_a_pods_overhead_is_part_of_what_it_may_use(ground: Ground) -> None:
+    overhead = Resources(memory_limit=1000)
+    async with daemon(ground) as one:
+        pod = await one.pods.run(NAMESPACE, replace(POD, overhead=overhead), "")
+        cgroup = one.pods.get(NAMESPACE, pod).cgroup
+        ground.cgroups.members[cgroup] = []
+        ground.cgroups.counters[cgroup] = Counters(timestamp=1, memory_working_set=5000)
+        limits = Resources(memory_limit=4000)
+        await one.pods.resize(NAMESPACE, pod, overhead=None, resources=limits)
+        less = Resources(memory_limit=999)
+        with pytest.raises(FailedPreconditionError, match=r"5000 bytes .* limit of 4999"):
+            await one.pods.resize(NAMESPACE, pod, overhead=less, resources=None)
+        assert one.pods.get(NAMESPACE, pod).overhead is None
+        with pytest.raises(InvalidArgumentError, match="cpu_period 7"):
+            await one.pods.resize(
+                NAMESPACE, pod, overhead=Resources(cpu_period=7), resources=limits
+            )
         await one.pods.remove(NAMESPACE, pod)
 
 

@@ -90,8 +90,9 @@ async def test_the_kernels_counter_beats_its_log_and_that_the_monitors_mark(
     await tasks.start("test", "a")
     cgroups = stage.cgroups
     assert isinstance(cgroups, MemoryCgroups)
-    if case.kills is not None:
-        cgroups.members["/ferry-test/a"] = []
+    if case.kills is None:
+        del cgroups.members["/ferry-test/a"]
+    else:
         cgroups.kills["/ferry-test/a"] = case.kills
     container = next(iter(node.requests.values()))
     container.oom = case.marked
