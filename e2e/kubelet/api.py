@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final
 
 import aiohttp
@@ -129,6 +129,13 @@ class Api:
             body = await response.read()
             assert response.status == 200, f"{path}: {response.status}: {body!r}"
             return body
+
+    async def lines(self, path: str) -> AsyncGenerator[str]:
+        """Yield the lines of what the secure port streams at `path`, until it ends."""
+        async with self._session.get(SECURE + path, ssl=False) as response:
+            assert response.status == 200, f"{path}: {response.status}"
+            async for line in response.content:
+                yield line.decode().rstrip("\n")
 
     async def post(self, path: str) -> bytes:
         """Return the answer to an empty POST to the secure port."""

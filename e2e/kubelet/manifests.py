@@ -3,13 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from e2e.kubelet.process import NODE
 
 Json = Mapping[str, object]
 
+NAMESPACE: Final = "e2e"
+UNTIL_TERMINATED: Final = 'trap "exit 0" TERM; while :; do sleep 1 & wait; done'
+"""A script that runs on, and ends at once when it is asked to."""
 
-def shell(name: str, image: str, script: str, **fields: object) -> Json:
+
+def shell(name: str, image: str, script: str = UNTIL_TERMINATED, **fields: object) -> Json:
     """Describe a container that runs a shell script; `fields` are more of its fields."""
     return container(name, image, command=["sh", "-c", script], **fields)
 
@@ -24,9 +29,29 @@ def pod(name: str, containers: Sequence[Json], **spec: object) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": "e2e", "labels": {"e2e": name}},
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"e2e": name}},
         "spec": {"terminationGracePeriodSeconds": 2, "containers": containers, **spec},
     }
+
+
+def empty_dir(name: str, **fields: object) -> Json:
+    """Describe a volume that lives as long as the pod."""
+    return {"name": name, "emptyDir": fields}
+
+
+def host_path(name: str, path: Path, kind: str = "Directory") -> Json:
+    """Describe a volume that is a file or folder of the node."""
+    return {"name": name, "hostPath": {"path": str(path), "type": kind}}
+
+
+def mount(name: str, path: str, **fields: object) -> Json:
+    """Describe where a container sees a volume."""
+    return {"name": name, "mountPath": path, **fields}
+
+
+def probe(kind: str, action: Json, **fields: object) -> Json:
+    """Describe a probe that looks every second and believes the first failure."""
+    return {kind: action, "periodSeconds": 1, "failureThreshold": 1, **fields}
 
 
 def full_name(manifest: Json) -> str:

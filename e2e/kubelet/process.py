@@ -1,24 +1,27 @@
 """The kubelet: its configuration, its process, its log."""
 
+import asyncio
 import json
-import re
+import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from e2e.daemon import Service
+from e2e.daemon import START_SECONDS, Service
 
 NODE: Final = "node"
 ADDRESS: Final = "192.0.2.10"
 """The node's address, on an interface of its own."""
 
 _ENTER: Final = Path(__file__).with_name("enter.sh")
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_CLEARING_SECONDS: Final = 60.0
+_PORTS: Final = (10250, 10255)
 _LINKS: Final = ("kubelet0", "kubelet1")
-# klog: severity, date, time, thread, file and line; what matters is an error, or an error's text.
-_ERROR: Final = re.compile(r"^E\d{4} |rpc error")
 
 
 def configuration(root: Path, runtime: Path) -> dict[str, object]:
@@ -81,10 +84,15 @@ class Kubelet(Service):
         subprocess.run(["umount", "--recursive", self.root], check=True)
 
     def start(self) -> float:
-        """Write the configuration and start; see `Service.start`."""
+        """Write the configuration and start; see `Service.start`. Its ports answer then."""
         document = configuration(self.root, self._runtime) | {"featureGates": dict(self.gates)}
         self.config.write_text(json.dumps(document, indent=1))
-        return super().start()
+        began = time.monotonic()
+        super().start()
+        while not all(map(_listens, _PORTS)):
+            assert time.monotonic() < began + START_SECONDS, f"does not listen:\n{self.tail()}"
+            time.sleep(0.02)
+        return time.monotonic() - began
 
     def argv(self) -> list[str]:
         scratch = self.state / "scratch"
@@ -96,15 +104,16 @@ class Kubelet(Service):
             *("--hostname-override", NODE, "--node-ip", ADDRESS, "--v", "2"),
         ]
 
-    def lines(self, since: int = 0) -> Sequence[str]:
-        """Return the log's lines from offset `since` on."""
-        with self.log.open("rb") as log:
-            log.seek(since)
-            return log.read().decode(errors="replace").splitlines()
+    async def until_cleared(self) -> None:
+        """Return once the kubelet has removed volumes, folders and cgroups of pods that ended."""
+        async with asyncio.timeout(_CLEARING_SECONDS):
+            while list((self.root / "pods").glob("*")) or list(_CGROUPS.glob("*/kubepods/**/pod*")):
+                await asyncio.sleep(0.1)
 
-    def errors(self, since: int = 0) -> Iterator[str]:
-        """Yield the errors that were logged from offset `since` on."""
-        return (line for line in self.lines(since) if _ERROR.search(line))
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -127,7 +136,6 @@ def network() -> Iterator[None]:
 
 def remove_cgroups() -> None:
     """Remove what a kubelet leaves behind when it ends: its cgroups, which must be empty."""
-    for top in Path("/sys/fs/cgroup").glob("**/kubepods*"):
-        for folder in (*sorted(top.glob("**/"), reverse=True), top):
-            if folder.is_dir():
-                folder.rmdir()
+    for top in _CGROUPS.glob("*/kubepods"):
+        for folder in sorted(top.glob("**/"), reverse=True):
+            folder.rmdir()
