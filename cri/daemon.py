@@ -200,6 +200,7 @@ def _make_directories(layout: Layout) -> None:
 
 
 async def _base(config: Config, layout: Layout, operations: Operations) -> _Base:
+    await nodes.prepare(config)
     equipment = await nodes.equipment(config)
     for finding in nodes.findings(equipment):
         _log.info("%s", finding.line())

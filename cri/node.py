@@ -81,8 +81,21 @@ def environment(config: Config) -> dict[str, str]:
     return {"PATH": f"{config.tools.prefix}/bin:{tools.search_path()}"}
 
 
+async def prepare(config: Config) -> None:
+    """Give the kernel what ferry brings for it: AppArmor's default profile.
+
+    What stands in the way is logged, and among the findings.
+    """
+    if not apparmor.enabled():
+        return
+    try:
+        await apparmor.load_default(tools.find("apparmor_parser", config.tools.prefix))
+    except Error as error:
+        _log.warning("%s", error)
+
+
 async def equipment(config: Config) -> Equipment:
-    """Look at this node."""
+    """Look at this node, and change nothing."""
     configured = {
         "conmon": config.tools.conmon,
         "catatonit": config.tools.catatonit,
@@ -104,7 +117,7 @@ async def equipment(config: Config) -> Equipment:
     default = _default(config.runtimes.default, handlers)
     if default is not None:
         handlers[""] = default
-    apparmor_default = await _apparmor_default(config.tools.prefix, findings)
+    apparmor_default = _apparmor_default(config.tools.prefix, findings)
     return Equipment(
         tools=found,
         handlers=handlers,
@@ -118,17 +131,13 @@ async def equipment(config: Config) -> Equipment:
     )
 
 
-async def _apparmor_default(prefix: Path, findings: list[Finding]) -> str:
-    """Load the default profile where there is AppArmor; what stands in the way is found."""
+def _apparmor_default(prefix: Path, findings: list[Finding]) -> str:
     if not apparmor.enabled():
         return ""
-    parser = tools.find("apparmor_parser", prefix)
-    try:
-        await apparmor.load_default(parser)
-    except Error as error:
-        findings.append(doctor.of_apparmor(str(error)))
-        return ""
-    return apparmor.DEFAULT
+    problem = apparmor.missing_default(tools.find("apparmor_parser", prefix))
+    if problem:
+        findings.append(doctor.of_apparmor(problem))
+    return "" if problem else apparmor.DEFAULT
 
 
 def _user_programs(prefix: Path) -> UserPrograms | None:

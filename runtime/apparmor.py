@@ -96,6 +96,23 @@ def check_loaded(profile: Profile | None, profiles: Path = PROFILES) -> None:
         )
 
 
+def missing_default(parser: Path | None, profiles: Path = PROFILES) -> str:
+    """Return why RuntimeDefault confines nothing; empty if its profile is loaded.
+
+    Args:
+        parser: apparmor_parser, if it is there.
+        profiles: where the kernel lists them.
+    """
+    try:
+        if DEFAULT in loaded(profiles):
+            return ""
+    except FailedPreconditionError as error:
+        return str(error)
+    if parser is None:
+        return "apparmor_parser is missing (apt-get install apparmor)"
+    return f"the profile {DEFAULT} is not loaded, which ferryd does when it starts"
+
+
 async def load_default(parser: Path | None, profiles: Path = PROFILES) -> None:
     """Let the kernel have the default profile, unless it has one of that name.
 

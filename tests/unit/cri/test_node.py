@@ -145,8 +145,9 @@ async def test_the_default_profile_is_loaded_where_there_is_apparmor(
     prefix.add("runc")
     profiles = prefix.root / "profiles"
     profiles.write_text("")
-    load = functools.partial(apparmor.load_default, profiles=profiles)
-    monkeypatch.setattr(apparmor, "load_default", load)
+    for name in ("load_default", "missing_default"):
+        bound = functools.partial(getattr(apparmor, name), profiles=profiles)
+        monkeypatch.setattr(apparmor, name, bound)
     monkeypatch.setattr(tools, "search_path", str)
     assert (await node.equipment(prefix.config())).host.apparmor_default == ""
     monkeypatch.setattr(apparmor, "enabled", lambda: True)
@@ -154,5 +155,9 @@ async def test_the_default_profile_is_loaded_where_there_is_apparmor(
     assert without.host.apparmor_default == ""
     (finding,) = (one for one in without.findings if one.subject == "AppArmor")
     assert "apparmor_parser is missing" in finding.text
-    prefix.add("apparmor_parser")
+    parser = prefix.add("apparmor_parser")
+    parser.write_text(f"#!/bin/sh\necho 'ferry-default (enforce)' >{profiles}\n")
+    await node.equipment(prefix.config())
+    assert profiles.read_text() == ""  # who only looks, loads nothing
+    await node.prepare(prefix.config())
     assert (await node.equipment(prefix.config())).host.apparmor_default == "ferry-default"

@@ -3,7 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from runtime.apparmor import DEFAULT, DEFAULT_TEXT, check_loaded, enabled, load_default, loaded
+from runtime.apparmor import (
+    DEFAULT,
+    DEFAULT_TEXT,
+    check_loaded,
+    enabled,
+    load_default,
+    loaded,
+    missing_default,
+)
 from runtime.spec import Profile, ProfileKind
 from store.errors import Error, FailedPreconditionError
 
@@ -55,6 +63,14 @@ async def test_the_default_profile_is_given_to_the_parser(profiles: Path, tmp_pa
     assert (tmp_path / "words").read_text() == "--add --skip-cache\n"
     assert (tmp_path / "text").read_text() == DEFAULT_TEXT
     assert f"profile {DEFAULT} " in DEFAULT_TEXT
+
+
+def test_why_the_default_confines_nothing(profiles: Path, tmp_path: Path) -> None:
+    assert "apt-get install apparmor" in missing_default(None, profiles)
+    assert "is not loaded" in missing_default(tmp_path, profiles)
+    assert "securityfs" in missing_default(tmp_path, tmp_path / "missing")
+    profiles.write_text(f"{DEFAULT} (enforce)\n")
+    assert missing_default(None, profiles) == ""
 
 
 async def test_a_loaded_default_profile_is_left_as_it_is(tmp_path: Path) -> None:
