@@ -499,10 +499,12 @@ def _add_services(
     )
     add_services(server, RuntimeService(backends), ImageService(store.images))
 
-    def examine() -> list[doctor.Finding]:
+    async def examine() -> list[doctor.Finding]:
+        devices = await blocking.run("look at devices", "CDI", node.devices.problems)
         return [
             *nodes.findings(equipment),
             doctor.of_user_namespaces(node.users_obstacle),
+            *doctor.of_devices(devices),
             doctor.of_network(pods.network.status()),
         ]
 

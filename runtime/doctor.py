@@ -1,7 +1,7 @@
 """What this node can and cannot do: findings with the reason and the cure for each "no"."""
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,7 +64,7 @@ def of_handlers(handlers: Mapping[str, Handler]) -> list[Finding]:
     for name, handler in sorted(handlers.items()):
         if name:
             role = ", the default" if handler is default else ""
-            text = f"{handler.features.version} at {handler.binary}{role}"
+            text = f"{handler.features.version} at {handler.binary}{role}".lstrip()
             findings.append(Finding(subject=f"handler {name}", grade=Grade.OK, text=text))
     return findings
 
@@ -158,6 +158,12 @@ def of_user_namespaces(obstacle: str) -> Finding:
     """Judge user namespaces of pods by what stands in their way."""
     grade = Grade.LIMITED if obstacle else Grade.OK
     return Finding(subject="user namespaces", grade=grade, text=obstacle or "pods may have them")
+
+
+def of_devices(problems: Sequence[str]) -> Iterator[Finding]:
+    """Tell what is wrong with the files that describe devices (CDI)."""
+    for problem in problems:
+        yield _less("CDI", problem)
 
 
 def of_network(status: NetworkStatus) -> Finding:

@@ -101,7 +101,11 @@ async def serving(parts: Parts, directory: Path) -> AsyncIterator[Clients]:
     interceptor = CallInterceptor(parts.operations, parts.metrics, subject)
     running = server.make([interceptor])
     add_services(running, parts.service(), ImageService(parts.images))
-    own = NodeService(parts.operations, parts.images, lambda: parts.findings, NAMESPACE)
+
+    async def examine() -> list[doctor.Finding]:
+        return parts.findings
+
+    own = NodeService(parts.operations, parts.images, examine, NAMESPACE)
     node_pb2_grpc.add_NodeServicer_to_server(own, running)
     await parts.network.recover(())
     await server.listen(running, directory / "ferry.sock")

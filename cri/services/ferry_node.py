@@ -1,7 +1,7 @@
 """`ferry.v1.Node`: what ferry's own command line asks beside CRI."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from cri.api.ferry.v1 import node_pb2, node_pb2_grpc
 from cri.services.cri_image import stages
@@ -32,7 +32,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self,
         operations: Operations,
         images: ImagePuller,
-        examine: Callable[[], list[Finding]],
+        examine: Callable[[], Awaitable[list[Finding]]],
         namespace: str,
     ) -> None:
         self._operations = operations
@@ -79,7 +79,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                     text=finding.text,
                     mend=finding.mend,
                 )
-                for finding in self._examine()
+                for finding in await self._examine()
             ]
         )
 

@@ -28,3 +28,7 @@ class Devices(Protocol):
             FailedPreconditionError: two files of equal rank describe it.
         """
         ...
+
+    def problems(self) -> list[str]:
+        """Return what is wrong: files that are left out, devices that two files describe."""
+        ...

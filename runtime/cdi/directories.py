@@ -4,6 +4,7 @@ Drivers and device plugins write these files while the daemon runs, so every use
 directories again: a listing and a stat of each file, 0.05 ms for ten. Only what changed is read.
 """
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from runtime.cdi.edits import gathered
 from runtime.spec import Edits
 from store.errors import Error, FailedPreconditionError, InvalidArgumentError, NotFoundError
 
+_log = logging.getLogger(__name__)
 _SUFFIXES: Final = frozenset({".json", ".yaml", ".yml"})
 
 _Stamp = tuple[int, int, int]
@@ -79,6 +81,12 @@ class CdiDirectories:
             wanted = ", ".join(names)
             raise InvalidArgumentError(f"cannot use the CDI devices {wanted}: {error}") from error
 
+    def problems(self) -> list[str]:
+        """See `Devices.problems`."""
+        known = self._known()
+        conflicts = [_conflict(name, found) for name, found in sorted(known.devices.items())]
+        return [*known.problems, *filter(None, conflicts)]
+
     def _known(self) -> _Known:
         """Return what the files say now."""
         known = _Known()
@@ -98,10 +106,17 @@ class CdiDirectories:
             places = " and ".join(map(str, self._directories)) or "no directory"
             wrong = f"; {'; '.join(known.problems)}" if known.problems else ""
             raise NotFoundError(f"cannot find CDI device {name} in {places}{wrong}")
-        if len(found) > 1:
-            files = " and ".join(str(one.path) for one in found)
-            raise FailedPreconditionError(f"cannot use CDI device {name}: {files} both describe it")
+        if conflict := _conflict(name, found):
+            raise FailedPreconditionError(conflict)
         return found[0]
+
+
+def _conflict(name: str, found: Sequence[_Found]) -> str:
+    """Return why a device cannot be used although it is described; empty if it can."""
+    if len(found) < 2:
+        return ""
+    files = " and ".join(str(one.path) for one in found)
+    return f"cannot use CDI device {name}: {files} both describe it"
 
 
 def _listed(directory: Path) -> Iterator[tuple[Path, _Stamp]]:
@@ -123,6 +138,7 @@ def _read(path: Path, stamp: _Stamp) -> _File:
     try:
         return _File(stamp=stamp, document=read(path))
     except Error as error:
+        _log.warning("%s", error)
         return _File(stamp=stamp, problem=str(error))
 
 

@@ -9,6 +9,7 @@ from runtime.doctor import (
     Grade,
     of_apparmor,
     of_cgroups,
+    of_devices,
     of_handlers,
     of_host,
     of_kernel,
@@ -57,6 +58,11 @@ def test_handlers_are_listed_and_the_default_is_marked() -> None:
         Finding(subject="handler crun", grade=Grade.OK, text="1.28 at /opt/crun, the default"),
         Finding(subject="handler runc", grade=Grade.OK, text="1.3.6 at /opt/runc"),
     ]
+
+
+def test_a_handler_that_does_not_tell_its_version_is_there() -> None:
+    (finding,) = of_handlers({"own": handler("own", ""), "": CRUN})
+    assert finding.text == "at /opt/own"
 
 
 def test_without_any_handler_no_pod_runs() -> None:
@@ -175,6 +181,12 @@ def test_apparmor_without_the_default_profile_confines_nothing() -> None:
         "AppArmor: RuntimeDefault confines nothing: no parser;"
         " or name a loaded profile as Localhost"
     )
+
+
+def test_what_is_wrong_with_devices_is_said() -> None:
+    assert list(of_devices([])) == []
+    (finding,) = of_devices(["cannot use /etc/cdi/x.json: why"])
+    assert finding.line() == "CDI: cannot use /etc/cdi/x.json: why"
 
 
 def test_user_namespaces_are_judged_by_what_is_in_their_way() -> None:

@@ -99,6 +99,24 @@ def test_a_bad_file_is_named_only_where_it_matters(devices: CdiDirectories, low:
         devices.resolve(("v.com/gpu=z",))
 
 
+def test_what_is_wrong_is_told_and_logged_once(
+    devices: CdiDirectories, low: Path, high: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(low / "a.json", "1", "x", "y")
+    write(low / "b.json", "2", "x")
+    assert devices.problems() == [
+        f"cannot use CDI device v.com/gpu=x: {low}/a.json and {low}/b.json both describe it"
+    ]
+    (high / "c.yml").write_text("cdiVersion: 0.6.0\nkind: gpu\n")
+    first, _ = devices.problems()
+    assert first.startswith(f"cannot use {high}/c.yml: ")
+    assert devices.problems()[0] == first
+    assert [record.getMessage() for record in caplog.records] == [first]
+    (low / "b.json").unlink()
+    (high / "c.yml").unlink()
+    assert devices.problems() == []
+
+
 def test_errors_name_the_devices(devices: CdiDirectories, low: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="CDI device 'gpu'"):
         devices.resolve(("gpu",))
