@@ -71,8 +71,11 @@ class Mounts(Protocol):
         """Unmount all that is mounted on `target`; False if nothing was or it does not exist."""
         ...
 
-    def mappable(self, source: Path, users: Users) -> bool:
-        """Tell whether a bind mount of `source` can have the ids of `users`."""
+    def mappable(self, source: Path, users: Users, *, recursive: bool = False) -> bool:
+        """Tell whether a bind mount of `source` can have the ids of `users`.
+
+        `recursive` asks for all that is mounted below it, too.
+        """
         ...
 
     def mounted(self, below: Path) -> list[Path]:

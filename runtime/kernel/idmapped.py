@@ -49,19 +49,22 @@ def mount_for(users: Users, mount: Mount, asked: Options, target: Path) -> None:
         os.close(namespace)
 
 
-def supported(source: Path, namespace: Path) -> bool:
+def supported(source: Path, namespace: Path, *, recursive: bool = False) -> bool:
     """Tell whether the file system of `source` can show the ids of a pinned user namespace.
+
+    `recursive` asks for every one that is mounted below `source` as well.
 
     Raises:
         OSError: `source` cannot be looked at.
     """
     users = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC
+        below = syscalls.AT_RECURSIVE if recursive else 0
+        flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | below
         tree = syscalls.open_tree(syscalls.AT_FDCWD, source, flags)
         try:
             change = MountAttributes(set=syscalls.MOUNT_ATTR_IDMAP, users=users)
-            syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, change)
+            syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | below, change)
         finally:
             os.close(tree)
     except OSError as error:

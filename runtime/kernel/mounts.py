@@ -41,9 +41,9 @@ class LinuxMounts:
         """Unmount every mount stacked on `target`; False if there was none."""
         return attach.detach(target, lazy=lazy)
 
-    def mappable(self, source: Path, users: Users) -> bool:
-        """Tell whether the file system of `source` has idmapped mounts."""
-        return idmapped.supported(source, users.namespace)
+    def mappable(self, source: Path, users: Users, *, recursive: bool = False) -> bool:
+        """Tell whether the file system of `source`, or each one there, has idmapped mounts."""
+        return idmapped.supported(source, users.namespace, recursive=recursive)
 
     def mounted(self, below: Path) -> list[Path]:
         """Return every mount point at or below a path, deepest first, each once."""

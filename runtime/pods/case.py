@@ -36,6 +36,7 @@ class OnNode:
     """
 
     sources: Mapping[str, Path]
+    deeply_mapped: frozenset[str]
     devices: Mapping[str, tuple[DeviceNode, ...]]
     host_devices: tuple[DeviceNode, ...]
     edits: Edits

@@ -32,10 +32,10 @@ def look(node: Node, case: Case) -> OnNode:
     mounts = [mount for mount in config.mounts if not mount.image]
     sources = resolve(mounts)
     edits = node.devices.resolve(config.cdi_devices)
-    if case.users is not None:
-        _check_mappable(node, _mapped(mounts, sources, edits), case.users)
+    wanted = _mapped(mounts, sources, edits)
     return OnNode(
         sources=sources,
+        deeply_mapped=_mappable(node, wanted, case.users) if case.users else frozenset(),
         devices={device.host_path: scan(device.host_path) for device in config.devices},
         host_devices=host_devices() if privileged else (),
         edits=edits,
@@ -57,13 +57,22 @@ def _mapped(
             yield Path(edited.source), edited.target
 
 
-def _check_mappable(node: Node, mounts: Iterable[tuple[Path, str]], users: Users) -> None:
+def _mappable(node: Node, mounts: Iterable[tuple[Path, str]], users: Users) -> frozenset[str]:
+    """Return the targets of mounts that can show the ids in all that is mounted below, too.
+
+    Where something below cannot, it shows nobody's files, and that is no reason to refuse the rest:
+    a directory of the node may hold anything.
+    """
+    deep = set()
     for source, target in mounts:
-        if not node.mounts.mappable(source, users):
+        if node.mounts.mappable(source, users, recursive=True):
+            deep.add(target)
+        elif not node.mounts.mappable(source, users):
             raise FailedPreconditionError(
                 f"cannot mount {source} at {target} with the ids of the pod's user namespace: "
                 "its file system has no idmapped mounts"
             )
+    return frozenset(deep)
 
 
 def _localhost(profile: Profile | None, *, privileged: bool) -> Mapping[str, Json] | None:

@@ -168,6 +168,7 @@ class Planner:
             user=inside.user,
             mounts=(*inside.volumes, *config.mounts),
             sources={**volumes, **host.sources, **found.images.sources},
+            deeply_mapped=host.deeply_mapped,
             device_requests=config.devices,
             devices=host.devices,
             host_devices=host.host_devices,

@@ -309,7 +309,8 @@ class SandboxPaths:
 class SpecRequest:
     """Everything `build` looks at.
 
-    `sources` maps each mount's `container_path` to the resolved host path to bind; `devices` maps
+    `sources` maps each mount's `container_path` to the resolved host path to bind; those in
+    `deeply_mapped` show the pod's ids in all that is mounted below as well; `devices` maps
     each device's `host_path` to the nodes it stands for (a directory gives several);
     `host_devices` are all of the host's, for privileged containers; `edits` win over the rest;
     `annotations` are written as they are, so they hold only what the handler allows
@@ -328,6 +329,7 @@ class SpecRequest:
     user: ProcessUser = field(default_factory=ProcessUser)
     mounts: tuple[MountRequest, ...] = ()
     sources: Mapping[str, Path] = field(default_factory=dict)
+    deeply_mapped: frozenset[str] = frozenset()
     device_requests: tuple[DeviceRequest, ...] = ()
     devices: Mapping[str, tuple[DeviceNode, ...]] = field(default_factory=dict)
     host_devices: tuple[DeviceNode, ...] = ()

@@ -167,11 +167,12 @@ def _requested(request: SpecRequest, number: int, mount: MountRequest) -> _Mount
         raise InvalidArgumentError(f"cannot use {field}.host_path {source}: must be absolute")
     if mount.image:  # mounted by ourselves, with the pod's ids, and nothing travels there
         mount = replace(mount, propagation=Propagation.PRIVATE, uid_mappings=(), gid_mappings=())
+    deep = ("ridmap",) if mount.container_path in request.deeply_mapped else ()
     return _Mount(
         destination=target,
         type="bind",
         source=str(source),
-        options=("rbind", mount.propagation.value, access, *mount.options),
+        options=("rbind", mount.propagation.value, access, *mount.options, *deep),
         uid_mappings=mount.uid_mappings,
         gid_mappings=mount.gid_mappings,
     )
@@ -180,11 +181,12 @@ def _requested(request: SpecRequest, number: int, mount: MountRequest) -> _Mount
 def _edited(request: SpecRequest, mount: EditedMount) -> _Mount:
     """Return a mount that named devices bring; in a user namespace binds show the pod's ids."""
     users = request.sandbox_modes.mapped if mount.type == "bind" else None
+    deep = ("ridmap",) if mount.target in request.deeply_mapped else ()
     return _Mount(
         destination=absolute("CDI mount", mount.target),
         type=mount.type,
         source=mount.source,
-        options=mount.options,
+        options=(*mount.options, *deep),
         uid_mappings=users.uids if users else (),
         gid_mappings=users.gids if users else (),
     )

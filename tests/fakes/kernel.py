@@ -39,9 +39,11 @@ class MemoryMounts:
         self.users.pop(target, None)
         return self.mounts.pop(target, None) is not None
 
-    def mappable(self, source: Path, users: Users) -> bool:
+    def mappable(self, source: Path, users: Users, *, recursive: bool = False) -> bool:
         del users
         source.stat()
+        if recursive and any(source in path.parents for path in self.unmappable):
+            return False
         return source not in self.unmappable
 
     def mounted(self, below: Path) -> list[Path]:

@@ -155,6 +155,18 @@ def test_which_file_systems_can(mounts: LinuxMounts, pod: Users, tmp_path: Path)
         mounts.mappable(tmp_path / "missing", pod)
 
 
+def test_one_below_that_cannot_is_told_if_it_is_asked_for(
+    mounts: LinuxMounts, pod: Users, target: Path
+) -> None:
+    assert mounts.mappable(target.parent, pod, recursive=True)
+    mounts.mount(Mount(type="proc", source="proc", options=()), target)
+    try:
+        assert mounts.mappable(target.parent, pod)
+        assert not mounts.mappable(target.parent, pod, recursive=True)
+    finally:
+        mounts.unmount(target)
+
+
 def test_the_daemon_itself_stays_who_it_was(pod: Users) -> None:
     seen = as_root_of(pod, lambda: Path("/proc/thread-self/status").read_text())
     uids = next(line for line in seen.splitlines() if line.startswith("Uid:"))

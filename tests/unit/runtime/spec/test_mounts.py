@@ -229,6 +229,18 @@ def test_on_the_nodes_network_a_mapped_pod_sees_the_nodes_sys() -> None:
     assert sys["options"] == ["rbind", "rprivate", "nosuid", "noexec", "nodev", "rro"]
 
 
+def test_a_volume_shows_the_pods_ids_as_deep_as_it_can() -> None:
+    ids = (IdMapping(container_id=0, host_id=200000, length=65536),)
+    volume = MountRequest(
+        container_path="/vol", host_path="/srv", uid_mappings=ids, gid_mappings=ids
+    )
+    shallow = replace(mapped(65536), mounts=(volume,), sources={"/vol": Path("/srv")})
+    deep = replace(shallow, deeply_mapped=frozenset({"/vol"}))
+    assert options(shallow, "/vol") == ["rbind", "rprivate", "rw"]
+    assert options(deep, "/vol") == ["rbind", "rprivate", "rw", "ridmap"]
+    assert entries(deep)["/vol"]["uidMappings"] == entries(shallow)["/vol"]["uidMappings"]
+
+
 def test_an_image_is_mounted_without_ids_and_nothing_travels() -> None:
     ids = (IdMapping(container_id=0, host_id=200000, length=65536),)
     volume = MountRequest(
