@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from e2e.bench import density, official, pods, pulls
+from e2e.bench import density, official, pods, pulls, streams
 from e2e.bench.facts import gather
 from e2e.bench.peer import Containerd, PeerError, Programs, find
 from e2e.bench.results import OWN, PEER, Results
@@ -31,7 +31,7 @@ from e2e.daemon import REPOSITORY, Daemon, Service, default_settings
 from e2e.images import BUSYBOX, PAUSE, layout
 from e2e.registry import Registry, mirror, serving_layout
 
-CASES: Final = ("B1", "B2", "B3", "B4", "B7", "B8", "B9")
+CASES: Final = ("B1", "B2", "B3", "B4", "B7", "B8", "B9", "B13")
 HANDLERS: Final = ("crun", "runc")
 PREFIX: Final = "/opt/ferry"
 
@@ -154,6 +154,17 @@ class Bench:
 
         await self.in_turns(work, self.options.samples)
 
+    async def streams(self) -> None:
+        """B13."""
+
+        async def work(subject: Subject, rounds: int) -> None:
+            async def live(sleeper: Sleeper) -> None:
+                await streams.streams(sleeper, self.results, subject.name, rounds)
+
+            await self.with_sleeper(subject, "crun", live)
+
+        await self.in_turns(work, 6)
+
     async def density(self) -> None:
         """B4, B5, B6, B10: once for each, there is only one crowd."""
         for subject in self.subjects.values():
@@ -197,6 +208,7 @@ class Bench:
             "B3": [partial(self.churn, handler) for handler in HANDLERS],
             "B7": [partial(self.probes, handler) for handler in HANDLERS],
             "B9": [self.stressed],
+            "B13": [self.streams],
             "B8": [self.pulls],
             "B4": [self.density],
         }

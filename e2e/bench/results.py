@@ -12,11 +12,12 @@ PEER: Final = "containerd"
 
 
 class Unit(StrEnum):
-    """What a metric is measured in; of rates more is better, of all others less."""
+    """What a metric is measured in; of rates and throughput more is better."""
 
     MILLISECONDS = "ms"
     SECONDS = "s"
     RATE = "/s"
+    THROUGHPUT = "MB/s"
     MEGABYTES = "MB"
     PERCENT = "%"
 
@@ -51,6 +52,8 @@ def _targets() -> dict[tuple[str, str], Target]:
         targets[case, "ExecSync"] = Target(ratio=4 / 3)
         targets[case, "StopContainer"] = Target(ratio=4)
         targets[case, "StopPodSandbox"] = Target(ratio=20)
+    for name in ("exec output", "attach", "port-forward"):
+        targets["B13 crun", name] = Target(ratio=0.5)
     targets["B3 crun", "1 client, up"] = Target(ratio=4)
     targets["B3 crun", "8 clients, up"] = Target(ratio=4)
     targets["B6 relist", "ListContainers"] = Target(ratio=6)
@@ -87,7 +90,8 @@ class Row:
         if not self.own or not self.peer:
             return None
         own, peer = percentile(self.own, 0.5), percentile(self.peer, 0.5)
-        better, worse = (own, peer) if self.metric.unit is Unit.RATE else (peer, own)
+        more_is_better = self.metric.unit in {Unit.RATE, Unit.THROUGHPUT}
+        better, worse = (own, peer) if more_is_better else (peer, own)
         return better / worse if worse else None
 
     @property

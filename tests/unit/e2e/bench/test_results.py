@@ -28,6 +28,8 @@ def test_of_times_less_is_better() -> None:
 
 
 def test_of_rates_more_is_better() -> None:
+    (row,) = results(Metric("B13 crun", "attach", Unit.THROUGHPUT), 50, 100).rows()
+    assert (row.ratio, row.verdict) == (0.5, "pass")
     (row,) = results(Metric("B3 crun", "1 client, up", Unit.RATE), 40, 10).rows()
     assert (row.ratio, row.verdict) == (4, "pass")
 
