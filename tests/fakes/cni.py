@@ -124,7 +124,7 @@ class MemoryCni(CniNetwork):
     ) -> None:
         self.plugins = plugins or MemoryPlugins()
         self.records = records or cni_records()
-        config = CniConfig(directory=directory, recovery=5, undo=5)
+        config = CniConfig(directory=directory, recovery=5, undo=5, parallel=4)
         super().__init__(config, self.records, self.plugins)
 
 

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from runtime import blocking
+from runtime import blocking, operations
 from runtime.locks import Locks
 from runtime.network import Attachment, AttachRequest, NetworkStatus
 from runtime.network.cni import INTERFACE, Chosen, Plugins
@@ -36,9 +36,12 @@ class CniConfig:
         directory: where network configurations are put; it may come and go.
         recovery: seconds that a start may spend on DELs a crash left; the rest is done later.
         undo: seconds that a failed ADD may take to be undone before that is left for later.
+        parallel: how many pods are connected at a time, and as many disconnected. Plugins wait for
+            each other's locks, and the time of each that may be killed for it would run out.
     """
 
     directory: Path
+    parallel: int = 16
     recovery: float = 20.0
     undo: float = 90.0
 
@@ -59,6 +62,8 @@ class CniNetwork:
         self._selection = Selection(config.directory, self._chain)
         self._locks = Locks()
         self._gate = Gate()
+        self._adding = asyncio.Semaphore(config.parallel)
+        self._deleting = asyncio.Semaphore(config.parallel)
         self._starting = asyncio.Lock()
         self._started = False
         # DELs that nobody will ask for again, those that were done, and pods that fail CHECK.
@@ -75,9 +80,13 @@ class CniNetwork:
     async def attach(self, request: AttachRequest) -> Attachment:
         """Connect a pod; on an error or cancellation everything is undone."""
         await self._start()
-        chosen = await self._usable()
         id_ = request.sandbox_id
-        async with self._locks.hold(id_), self._gate.shared():
+        async with self._locks.hold(id_), _turn(self._adding):
+            return await self._attach(request, await self._usable())
+
+    async def _attach(self, request: AttachRequest, chosen: Chosen) -> Attachment:
+        id_ = request.sandbox_id
+        async with self._gate.shared():
             pod = self._ledger.reserve(request, chosen)
             async with Rollback(grace=self._config.undo) as undo:
                 undo.push(f"disconnect sandbox {id_}", self._undo, id_, pod)
@@ -172,7 +181,8 @@ class CniNetwork:
         await self._disconnect(sandbox_id, pod)
 
     async def _disconnect(self, sandbox_id: str, pod: CniPod) -> None:
-        await self._chain.delete(sandbox_id, pod)
+        async with _turn(self._deleting):
+            await self._chain.delete(sandbox_id, pod)
         self._ledger.release(sandbox_id)
         self._owed.discard(sandbox_id)
         self._broken.pop(sandbox_id, None)
@@ -183,8 +193,9 @@ class CniNetwork:
             await self._selection.refresh()
         chosen = self._selection.chosen
         if chosen is not None:
-            with _logged():
-                await self._chain.delete(sandbox_id, plain(chosen, str(netns or "")))
+            async with _turn(self._deleting):
+                with _logged():
+                    await self._chain.delete(sandbox_id, plain(chosen, str(netns or "")))
             self._remember(sandbox_id)
 
     def _remember(self, sandbox_id: str) -> None:
@@ -229,6 +240,15 @@ class CniNetwork:
                 except Error as error:
                     _log.warning("%s", error)
                     self._broken[id_] = str(error)
+
+
+@contextlib.asynccontextmanager
+async def _turn(places: asyncio.Semaphore) -> AsyncIterator[None]:
+    """Take a place for the block."""
+    if places.locked():
+        operations.stage("network", "wait for the plugins of other pods")
+    async with places:
+        yield
 
 
 @contextlib.contextmanager

@@ -201,3 +201,22 @@ def test_it_says_what_it_is(tmp_path: Path) -> None:
     assert repr(MemoryCni(tmp_path)) == (
         f"<CniNetwork <Selection {tmp_path}: NotSetUp>, <CniLedger: 0 pods, 0 ports>, 0 DELs owed>"
     )
+
+
+async def test_plugins_work_for_some_pods_at_a_time(
+    network: MemoryCni, plugins: MemoryPlugins, directory: Path
+) -> None:
+    await network.attach(pod(directory, "old"))
+    plugins.hold.clear()
+    plugins.calls.clear()
+    names = [f"pod{number}" for number in range(6)]
+    async with asyncio.TaskGroup() as group:
+        for name in names:
+            group.create_task(network.attach(pod(directory, name)))
+        await until(lambda: len(plugins.calls) == 4)
+        # Those that wait keep nobody from being disconnected, and have nothing yet.
+        await network.detach("old")
+        assert plugins.verbs()[:4] == ["addresses ADD"] * 4
+        assert len(list(network.records.pods.walk())) == 4
+        plugins.hold.set()
+    assert set(plugins.leases) == set(names)
