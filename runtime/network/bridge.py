@@ -142,16 +142,20 @@ class BridgeNetwork:
         if self._status.ready:
             return
         async with self._setting_up:
-            if self.status().ready:
-                return
-            pods = tuple(self._ledger.pods().values())
-            set_up = partial(self._wires.set_up, self._ledger.subnets, pods)
-            try:
-                self._succeed(await blocking.run("set up the network", self._name, set_up))
-            except (Error, OSError) as error:
-                self._fail("BridgeSetUpFailed", _words(error))
-                message = f"cannot set up the bridge {self._name}: {_words(error)}"
-                raise UnavailableError(message) from error
+            while not self.status().ready:
+                await self._set_up_as_ranges_are()
+
+    async def _set_up_as_ranges_are(self) -> None:
+        subnets, pods = self._ledger.subnets, tuple(self._ledger.pods().values())
+        set_up = partial(self._wires.set_up, subnets, pods)
+        try:
+            warnings = await blocking.run("set up the network", self._name, set_up)
+        except (Error, OSError) as error:
+            self._fail("BridgeSetUpFailed", _words(error))
+            message = f"cannot set up the bridge {self._name}: {_words(error)}"
+            raise UnavailableError(message) from error
+        if subnets == self._ledger.subnets:  # they may have moved meanwhile
+            self._succeed(warnings)
 
     def _succeed(self, warnings: Sequence[str]) -> None:
         for warning in warnings:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import socket
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -31,23 +32,12 @@ class LinuxWires:
         self._mtu = config.mtu
         self._index = 0
         self._claim: socket.socket | None = None
+        self._setting_up = threading.Lock()
 
     def set_up(self, subnets: Sequence[Subnet], pods: Iterable[PodLink]) -> list[str]:
         """Make or repair bridge and rules."""
-        name = self._config.name
-        self._claim_bridge()
-        self._refuse_overlap(subnets)
-        self._subnets = tuple(subnets)
-        self._mtu = self._config.mtu or host.default_mtu()
-        host.forward(subnets)
-        self._make_bridge()
-        self._plug_in(pod.link for pod in pods)
-        self._rules.load(subnets)
-        return [
-            f"the chain {chain} drops forwarded packets by its policy: pods reach nothing beyond "
-            f"this node until it accepts what comes from and goes to {name}"
-            for chain in host.forward_obstacles(self._config.nft)
-        ]
+        with self._setting_up:  # the thread of a cancelled call may still be at it
+            return self._set_up(subnets, pods)
 
     def adopt(self, pods: Iterable[PodLink]) -> None:
         """Take `pods` as those that are connected."""
@@ -95,6 +85,22 @@ class LinuxWires:
         self._socket.close()
         if self._claim is not None:
             self._claim.close()
+
+    def _set_up(self, subnets: Sequence[Subnet], pods: Iterable[PodLink]) -> list[str]:
+        name = self._config.name
+        self._claim_bridge()
+        self._refuse_overlap(subnets)
+        self._subnets = tuple(subnets)
+        self._mtu = self._config.mtu or host.default_mtu()
+        host.forward(subnets)
+        self._make_bridge()
+        self._plug_in(pod.link for pod in pods)
+        self._rules.load(subnets)
+        return [
+            f"the chain {chain} drops forwarded packets by its policy: pods reach nothing beyond "
+            f"this node until it accepts what comes from and goes to {name}"
+            for chain in host.forward_obstacles(self._config.nft)
+        ]
 
     def _claim_bridge(self) -> None:
         """Keep other daemons off this bridge for as long as this one lives.

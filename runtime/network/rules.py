@@ -66,13 +66,14 @@ class PortRules:
     def remove(self, pod: PodLink) -> None:
         """Take a pod's host ports back; nothing if it has none."""
         with self._lock:
-            ports = self._ports.pop(pod.link, None)
+            ports = self._ports.get(pod.link)
             if ports is None:
                 return
             # One that is missing must not keep the others, and a batch is all or nothing.
             for port in ports:
                 with contextlib.suppress(FileNotFoundError):
                     self._socket.send(nat.remove_ports(self._config.name, (port,)))
+            del self._ports[pod.link]
         self._forget_connections(ports)
 
     def clear(self) -> None:

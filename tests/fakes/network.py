@@ -28,6 +28,7 @@ class MemoryWires:
         self.hold = threading.Event()
         self.hold.set()
         self.connecting = threading.Event()
+        self.setting_up = threading.Event()
 
     def adopt(self, pods: Iterable[PodLink]) -> None:
         self._fail("adopt")
@@ -37,6 +38,8 @@ class MemoryWires:
     def set_up(self, subnets: Sequence[Subnet], pods: Iterable[PodLink]) -> list[str]:
         del pods
         self._fail("set_up")
+        self.setting_up.set()
+        assert self.hold.wait(10)
         self.subnets = tuple(subnets)
         return self.warnings
 

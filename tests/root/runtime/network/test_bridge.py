@@ -1,14 +1,16 @@
 """The bridge network on the running kernel, with real sockets at both ends."""
 
 import asyncio
+import errno
 import ipaddress
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from runtime.kernel.netlink import Netlink, Request
 from runtime.network import AttachRequest, Network, PortMapping
 from runtime.network.bridge import BridgeNetwork
 from runtime.network.links import link_name
@@ -114,6 +116,23 @@ async def test_a_freed_host_port_is_refused(pods: Node) -> None:
         await pods.network.detach("a")
         with pytest.raises(ConnectionRefusedError):
             reach(None, server, "127.0.0.1", 8080)
+    assert attached.addresses[0] not in tables()
+
+
+async def test_a_host_port_that_stays_at_first_goes_with_the_retry(
+    pods: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attached = await pods.attach("a", tcp(8080))
+
+    def refuse(_: Netlink, requests: Sequence[Request]) -> None:
+        monkeypatch.undo()
+        raise OSError(errno.ETIMEDOUT, f"cannot {requests[0].what}: Connection timed out")
+
+    monkeypatch.setattr(Netlink, "send", refuse)
+    with pytest.raises(Error, match=r"cannot disconnect sandbox a: .*timed out"):
+        await pods.network.detach("a")
+    assert attached.addresses[0] in tables()
+    await pods.network.detach("a")
     assert attached.addresses[0] not in tables()
 
 
