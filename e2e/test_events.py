@@ -2,15 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from grpc import StatusCode, aio
 
+from cri.api.ferry.v1 import node_pb2, node_pb2_grpc
 from cri.api.runtime.v1 import api_pb2 as pb
 from e2e.client import Client, Container, Pod, connected
 from e2e.conftest import DaemonMaker
+from e2e.daemon import Service
 from e2e.images import BUSYBOX
 
 pytestmark = pytest.mark.root
@@ -36,6 +39,18 @@ async def listening(client: Client, count: int = 1) -> AsyncIterator[list[Events
 async def take(events: Events, count: int) -> list[pb.ContainerEventResponse]:
     async with asyncio.timeout(20):
         return [await anext(events) for _ in range(count)]
+
+
+async def to_the_end(events: Events) -> tuple[int, StatusCode]:
+    """Return how many events there were, and how the stream ended."""
+    held = 0
+    try:
+        async with asyncio.timeout(60):
+            async for _ in events:
+                held += 1
+    except aio.AioRpcError as error:
+        return held, error.code()
+    return held, StatusCode.OK
 
 
 def told(heard: list[pb.ContainerEventResponse], **names: str) -> Told:
@@ -177,3 +192,64 @@ async def test_listeners_do_not_keep_the_daemon_from_ending(
         await client.stop_pod(pod.id)
         await client.remove_pod(pod.id)
         assert told(await take(events, 2), pod=pod.id) == [("STOPPED", "pod"), ("DELETED", "pod")]
+
+
+async def test_one_that_reads_nothing_is_told_and_one_that_keeps_up_loses_nothing(
+    node: None, make_daemon: DaemonMaker, logs: Path
+) -> None:
+    """Long annotations and small windows: few events lie in sockets, beside those that are kept."""
+    kept, lives = 4096, 1060
+    narrow = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
+
+    async def live(numbers: Iterator[int]) -> None:
+        for number in numbers:
+            pod = Pod(name=f"pod-{number}", logs=logs, annotations={"long": "x" * 8192})
+            running = await client.run_pod(pod)
+            await client.stop_pod(running.id)
+            await client.remove_pod(running.id)
+
+    async def follow(events: Events) -> dict[str, list[str]]:
+        heard: dict[str, list[str]] = {}
+        for _ in range(4 * lives):
+            event = await anext(events)
+            name = event.pod_sandbox_status.metadata.name
+            kind = pb.ContainerEventType.Name(event.container_event_type)
+            heard.setdefault(name, []).append(kind.split("_")[1])
+        return heard
+
+    daemon = make_daemon()
+    async with (
+        connected(daemon.address) as client,
+        aio.insecure_channel(f"unix:{daemon.address}", options=narrow) as channel,
+        listening(client) as (quick,),
+        listening(Client(channel)) as (stuck,),
+    ):
+        numbers = iter(range(lives))
+        async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+            following = group.create_task(follow(quick))
+            for _ in range(8):
+                group.create_task(live(numbers))
+        heard = following.result()
+        assert len(heard) == lives
+        assert all(told == ["CREATED", "STARTED", "STOPPED", "DELETED"] for told in heard.values())
+        held, end = await to_the_end(stuck)
+        assert end is StatusCode.RESOURCE_EXHAUSTED
+        assert kept <= held < 4 * lives
+
+
+async def test_listeners_that_vanish_leave_nothing(cri: Client, daemon: Service) -> None:
+    """Each over a connection of its own, which ends without a word."""
+    for _ in range(5):
+        async with AsyncExitStack() as stack:
+            for _ in range(20):
+                client = await stack.enter_async_context(connected(daemon.address))
+                await stack.enter_async_context(listening(client))
+    async with asyncio.timeout(20):
+        while await calls_in_flight(cri):
+            await asyncio.sleep(0.05)
+
+
+async def calls_in_flight(client: Client) -> list[str]:
+    stub = node_pb2_grpc.NodeStub(client.channel)
+    answer = await stub.Operations(node_pb2.OperationsRequest())
+    return [one.kind for one in answer.operations if one.kind == "GetContainerEvents"]
