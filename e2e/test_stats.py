@@ -10,8 +10,10 @@ import pytest
 from grpc import StatusCode, aio
 
 from cri.api.runtime.v1 import api_pb2 as pb
-from e2e.client import Client, Container, Pod, code
+from e2e.client import Client, Container, Pod, code, connected
+from e2e.conftest import DaemonMaker
 from e2e.images import BUSYBOX
+from e2e.registry import Registry
 
 pytestmark = pytest.mark.root
 
@@ -271,3 +273,60 @@ async def test_pressure_is_told_where_the_kernel_tells_it(
         assert stats.cpu.HasField("psi") == told
         assert stats.memory.HasField("psi") == told
         assert stats.HasField("io") == told
+
+
+async def test_lists_agree_with_single_answers_and_forget_what_is_removed(
+    cri: Client, images: Images, handler: str, logs: Path
+) -> None:
+    async with cri.pod(Pod(name="agree", logs=logs), handler) as running:
+        made = [
+            await cri.run(running, shell(f"c{number}", images, "while :; do sleep 0.1; done"))
+            for number in range(4)
+        ]
+        listed = await cri.runtime.ListContainerStats(pb.ListContainerStatsRequest())
+        for stats in listed.stats:
+            single = await container_stats(cri, stats.attributes.id)
+            assert single.attributes == stats.attributes
+            assert single.writable_layer.fs_id == stats.writable_layer.fs_id
+            assert single.cpu.timestamp >= stats.cpu.timestamp
+            used, before = single.cpu.usage_core_nano_seconds, stats.cpu.usage_core_nano_seconds
+            assert used.value >= before.value > 0
+        pods = await cri.runtime.ListPodSandboxStats(pb.ListPodSandboxStatsRequest())
+        (pod,) = pods.stats
+        assert pod.attributes == (await pod_stats(cri, running.id)).attributes
+        assert [one.attributes.id for one in pod.linux.containers] == made
+        await cri.remove(made[0])
+        with pytest.raises(aio.AioRpcError) as error:
+            await container_stats(cri, made[0])
+        assert code(error.value) is StatusCode.NOT_FOUND
+        listed = await cri.runtime.ListContainerStats(pb.ListContainerStatsRequest())
+        assert [one.attributes.id for one in listed.stats] == made[1:]
+        told = await pod_metrics(cri, running.id)
+        assert [one.container_id for one in told.container_metrics] == made[1:]
+    with pytest.raises(aio.AioRpcError) as error:
+        await pod_stats(cri, running.id)
+    assert code(error.value) is StatusCode.NOT_FOUND
+    assert not (await cri.runtime.ListContainerStats(pb.ListContainerStatsRequest())).stats
+    assert not (await cri.runtime.ListPodSandboxStats(pb.ListPodSandboxStatsRequest())).stats
+    answer = await cri.runtime.ListPodSandboxMetrics(pb.ListPodSandboxMetricsRequest())
+    assert not answer.pod_metrics
+
+
+async def test_numbers_go_on_after_the_daemon_was_killed(
+    images: Images, registry: Registry, make_daemon: DaemonMaker, logs: Path
+) -> None:
+    daemon = make_daemon()
+    async with connected(daemon.address) as client:
+        image = await client.pull(registry.reference(BUSYBOX))
+        pod = await client.run_pod(Pod(name="kept", logs=logs))
+        container = await client.run(pod, shell("main", {BUSYBOX: image}, "while :; do :; done"))
+        before = await container_stats(client, container)
+    await asyncio.to_thread(daemon.restart, crash=True)
+    async with connected(daemon.address) as client:
+        after = await container_stats(client, container)
+        used, earlier = after.cpu.usage_core_nano_seconds, before.cpu.usage_core_nano_seconds
+        assert used.value > earlier.value
+        assert after.attributes == before.attributes
+        assert after.writable_layer.used_bytes == before.writable_layer.used_bytes
+        await client.stop_pod(pod.id)
+        await client.remove_pod(pod.id)
