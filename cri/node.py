@@ -10,7 +10,7 @@ from typing import Final
 
 from cri.config import CgroupDriver, Config, Runtime
 from runtime import apparmor, blocking, doctor, tools
-from runtime.cgroups import Driver, detect
+from runtime.cgroups import Driver, detect, home
 from runtime.cgroups.detect import CgroupLayout
 from runtime.doctor import Finding, Grade
 from runtime.kernel.users import UserPrograms, obstacle
@@ -117,6 +117,8 @@ async def equipment(config: Config) -> Equipment:
     default = _default(config.runtimes.default, handlers)
     if default is not None:
         handlers[""] = default
+    if home.exposed():
+        findings.append(doctor.of_monitors())
     apparmor_default = _apparmor_default(config.tools.prefix, findings)
     return Equipment(
         tools=found,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.cgroups import Driver
+from runtime.cgroups import Driver, home
 from runtime.cgroups.detect import CgroupLayout, Layout
 from runtime.network import NetworkStatus
 from runtime.oci import Handler
@@ -46,6 +46,16 @@ def of_tool(tool: Tool) -> Finding:
         return Finding(subject=tool.name, grade=Grade.OK, text=f"{tool.version} at {tool.path}")
     grade = Grade.BROKEN if tool.required else Grade.LIMITED
     return Finding(subject=tool.name, grade=grade, text=tool.problem, mend=tool.mend)
+
+
+def of_monitors() -> Finding:
+    """Tell of monitors that stay in the cgroup of the daemon's own unit."""
+    return Finding(
+        subject="monitors",
+        grade=Grade.LIMITED,
+        text="they share ferryd's cgroup: systemctl kill ferryd would end them and their logs",
+        mend=f"systemctl restart {home.UNIT} ferryd",
+    )
 
 
 def of_handlers(handlers: Mapping[str, Handler]) -> list[Finding]:

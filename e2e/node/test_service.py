@@ -145,6 +145,15 @@ async def until_logged(text: str) -> None:
             await asyncio.sleep(0.2)
 
 
+async def test_monitors_live_beside_the_daemon(counting: Counting) -> None:
+    async with connected(installed.ADDRESS) as client:
+        pid = await client.pid(counting.counter)
+    monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    async with asyncio.timeout(60):  # they are moved behind the answers
+        while installed.cgroup_of(monitor).name != "ferry-monitors.service":
+            await asyncio.sleep(0.1)
+
+
 async def test_what_systemd_is_told(cri: Client) -> None:
     assert shown("ActiveState") == "active"
     assert shown("StatusText").startswith("ferryd ")

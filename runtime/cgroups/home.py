@@ -2,7 +2,7 @@
 
 `systemctl kill` and the clearing up before a start reach everything in a service's cgroup, so what
 shall outlive the daemon must not stay there. A second unit, which only holds a cgroup that systemd
-leaves to us (Delegate=yes), takes it in.
+leaves to us (Delegate=yes), takes it in. It has a process, for systemd removes an empty cgroup.
 """
 
 from collections.abc import Iterator
@@ -25,11 +25,27 @@ def beside(
         own: this process's cgroups (cgroups(7)).
         root: where control groups are mounted.
     """
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return ()
+    lines = _lines(own)
     return tuple(path for line in lines for path in _candidates(line, unit, root) if path.exists())
+
+
+def exposed(unit: str = UNIT, own: Path = Path("/proc/self/cgroup"), root: Path = ROOT) -> bool:
+    """Tell whether systemd runs us, but not `unit`: helpers then stay in our own cgroup.
+
+    Args:
+        unit: see `beside`.
+        own: see `beside`.
+        root: see `beside`.
+    """
+    service = any(line.endswith(_SERVICE) for line in _lines(own))
+    return service and not beside(unit, own, root)
+
+
+def _lines(own: Path) -> list[str]:
+    try:
+        return own.read_text().splitlines()
+    except OSError:
+        return []
 
 
 def _candidates(line: str, unit: str, root: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ import pytest
 from cri import node
 from cri.config import CgroupDriver, Cgroups, Config, Runtime, Runtimes, Tools
 from runtime import apparmor, tools
-from runtime.cgroups import Driver, detect
+from runtime.cgroups import Driver, detect, home
 from runtime.cgroups.detect import CgroupLayout, Layout
 from runtime.doctor import Grade
 from runtime.kernel.users import UserPrograms
@@ -45,7 +45,19 @@ class Prefix:
 @pytest.fixture
 def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prefix:
     monkeypatch.setattr(detect, "detect", lambda: V1)
+    monkeypatch.setattr(home, "exposed", lambda: False)
     return Prefix(tmp_path)
+
+
+async def test_monitors_in_the_daemons_own_cgroup_are_found(
+    prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix.add("crun")
+    monkeypatch.setattr(home, "exposed", lambda: True)
+    found = await node.equipment(prefix.config())
+    (finding,) = (one for one in found.findings if one.subject == "monitors")
+    assert finding.grade is Grade.LIMITED
+    assert finding.mend == "systemctl restart ferry-monitors.service ferryd"
 
 
 async def test_crun_is_preferred_where_it_works(prefix: Prefix) -> None:

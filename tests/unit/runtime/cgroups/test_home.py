@@ -53,10 +53,12 @@ def test_the_unit_beside_this_process(
 ) -> None:
     (tmp_path / "own").write_text(own)
     tree(tmp_path / "root", *there)
-    assert home.beside(own=tmp_path / "own", root=tmp_path / "root") == tuple(
-        tmp_path / "root" / directory / "cgroup.procs" for directory in found
-    )
+    beside = home.beside(own=tmp_path / "own", root=tmp_path / "root")
+    assert beside == tuple(tmp_path / "root" / directory / "cgroup.procs" for directory in found)
+    exposed = home.exposed(own=tmp_path / "own", root=tmp_path / "root")
+    assert exposed == (own == V2 and not there)
 
 
 def test_without_control_groups(tmp_path: Path) -> None:
     assert home.beside(own=tmp_path / "none", root=tmp_path) == ()
+    assert not home.exposed(own=tmp_path / "none", root=tmp_path)
