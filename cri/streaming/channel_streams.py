@@ -116,12 +116,11 @@ class ChannelStreams:
         self._flush()
 
     def say_goodbye(self) -> None:
-        """Close the connection, and throw away what still comes."""
+        """Close the WebSocket, and throw away what still comes until the peer does, too."""
         for channel in self._channels:
             channel.abandon()
         self._socket.close()
         self._flush()
-        self._link.finish()
 
     def taken(self, _count: int) -> None:
         """Bytes of a channel were read."""

@@ -24,6 +24,7 @@ _COMMAND_STREAMS: Final = 16
 _FORWARD_STREAMS: Final = 4096
 # How long a client may take to close after everything was said. What it still sends is read and
 # thrown away: closing on unread bytes would reset the connection, and it would lose our last ones.
+# Half-closing is no better: the kubelet, which is between, then closes the client's connection.
 _LINGER: Final = 2.0
 
 _log = logging.getLogger(__name__)

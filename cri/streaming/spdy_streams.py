@@ -149,13 +149,12 @@ class SpdyStreams:
         self.flush()
 
     def say_goodbye(self) -> None:
-        """Finish every stream, accept no more, and send no more."""
+        """Finish every stream and accept no more; the peer is to close the connection."""
         for stream in self._streams.values():
             self.codec.finish(stream.number)
             stream.abandon()
         self.codec.go_away()
         self.flush()
-        self.link.finish()
 
     def flush(self) -> None:
         """Send what the codec has to send."""

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from cri.streaming import spdy
 from runtime.io import Wanted
 from tests import programs
 from tests.streaming import (
@@ -102,6 +103,18 @@ async def test_garbage_for_sizes_disturbs_nobody(place: Place) -> None:
         await client.send(numbers["stdin"], b"go\n")
         status = (await client.until_over(numbers["error"])).data
         assert json.loads(status)["details"]["causes"][0]["message"] == "4"
+
+
+async def test_the_client_is_left_to_close_first(place: Place) -> None:
+    async with spdy_client(place.exec(programs.SPEAK, OUTPUT), V4) as client:
+        await spdy_command(client, ["stdout", "stderr"])
+        asked = client.codec.ping()
+        client.flush()
+        told: list[spdy.Event] = []
+        while spdy.Ponged(asked) not in told:
+            data = await client.raw.reader.read(1 << 16)
+            assert data, "the server has closed while its client still speaks"
+            told += client.codec.receive(data)
 
 
 async def test_streams_nobody_asked_for_are_refused(place: Place) -> None:
