@@ -65,7 +65,8 @@ async def connected(url: str, tls: ssl.SSLContext | None = None) -> AsyncIterato
 
 def path(url: str) -> str:
     """Return what to ask a URL's host for."""
-    return urlsplit(url).path
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 @dataclass(slots=True)
@@ -241,10 +242,14 @@ def websocket_headers(*protocols: str) -> list[tuple[str, str]]:
 
 @asynccontextmanager
 async def websocket_client(
-    url: str, protocol: str, known: Mapping[str, Protocol] = COMMAND_WEBSOCKET
+    url: str,
+    protocol: str,
+    known: Mapping[str, Protocol] = COMMAND_WEBSOCKET,
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[WebSocketClient]:
     """Make a WebSocket for the block."""
-    async with connected(url) as raw:
+    async with connected(url, tls) as raw:
         offered = [protocol] if protocol else []
         answer = await raw.request("GET", path(url), websocket_headers(*offered))
         assert answer.status == 101, answer

@@ -139,6 +139,8 @@ EXPECTED = (
     "failed to find pid namespace of init process",  # without CAP_SYS_RESOURCE
     "no imagefs label for configured runtime",  # asked before the runtime has been
     "(ExecSync|Probe errored).*code = FailedPrecondition",  # a probe meets its container's end
+    "Error on socket receive.*use of closed network connection",  # it closed that itself
+    "Error proxying data from client to backend.*(reset by peer|close 1006)",  # our clients leave
     "code = Canceled desc = context canceled",  # it changes its mind
 )
 
