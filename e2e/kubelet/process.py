@@ -102,6 +102,7 @@ class Kubelet(Service):
             *(str(self._program), "--config", str(self.config)),
             *("--root-dir", str(self.root), "--cert-dir", str(self.folder / "pki")),
             *("--hostname-override", NODE, "--node-ip", ADDRESS, "--v", "2"),
+            *("--housekeeping-interval", "1s"),  # of its own look at cgroups
         ]
 
     async def until_cleared(self) -> None:
