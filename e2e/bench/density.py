@@ -1,24 +1,20 @@
-"""Cases about many containers: a thousand starts (B4), memory and idle cost (B5), lists (B6), and
-a crash in their midst (B10)."""
+"""Cases about many containers: a thousand starts (B4), memory and idle cost (B5), lists (B6), a
+crash in their midst (B10), and a node of idle pods (B5)."""
 
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from cri.api.runtime.v1 import api_pb2 as pb
-from e2e.bench.pods import WARM_UPS
 from e2e.bench.results import Metric, Results, Unit
-from e2e.bench.subject import Sleeper, Subject, cpu_seconds, memory, processes_of, timed
-from e2e.bench.usage import SIZES, usage
+from e2e.bench.subject import Sleeper, Subject, memory, processes_of, timed
+from e2e.bench.usage import SIZES, lists, relist, usage
 from e2e.client import Client, Running, connected
-
-if TYPE_CHECKING:
-    from grpc import aio
 
 # What "each further container" is counted from.
 _SOME: Final = 300
 _WORKERS: Final = 100
+_MAKERS: Final = 8
 
 
 @dataclass(slots=True)
@@ -53,10 +49,11 @@ class Crowd:
         """Stop and remove all of it."""
         async with asyncio.TaskGroup() as group:
             for pod in self.pods:
-                group.create_task(_end(client, pod.id))
+                group.create_task(end(client, pod.id))
 
 
-async def _end(client: Client, pod: str) -> None:
+async def end(client: Client, pod: str) -> None:
+    """Stop and remove a pod."""
     await client.stop_pod(pod)
     await client.remove_pod(pod)
 
@@ -78,6 +75,7 @@ async def density(
 
     for size in (size for size in SIZES if size < min(_SOME, total)):
         await crowd.grow(pods, size)
+        await lists(sleeper.client, results, name, size)
         await usage(sleeper.client, results, name, size)
     some = min(_SOME, total)
     await crowd.grow(pods, some)
@@ -92,38 +90,10 @@ async def density(
         note(Metric("B5 memory", f"daemon, {total} containers", Unit.MEGABYTES), name, rss)
         each = (pss - some_pss) / (total - some)
         note(Metric("B5 memory", "each further container", Unit.MEGABYTES), name, each)
-    await lists(sleeper.client, results, name)
+    await lists(sleeper.client, results, name, total)
     await usage(sleeper.client, results, name, total)
-    await relist(subject, sleeper.client, results, idle)
+    await relist(subject, sleeper.client, results, "B5 idle", idle)
     await crash(subject, crowd, results)
-
-
-async def lists(client: Client, results: Results, subject: str, samples: int = 30) -> None:
-    """B6: what a kubelet asks each second, taken as bytes: the client's parsing is no daemon's."""
-    requests = {
-        "ListContainers": pb.ListContainersRequest(),
-        "ListPodSandbox": pb.ListPodSandboxRequest(),
-    }
-    for name, request in requests.items():
-        call: aio.UnaryUnaryMultiCallable[bytes, bytes] = client.channel.unary_unary(
-            f"/runtime.v1.RuntimeService/{name}"
-        )
-        data, times = request.SerializeToString(), list[float]()
-        for _ in range(WARM_UPS + samples):
-            await timed(call(data), times)
-        results.add(Metric("B6 relist", name), subject, *times[WARM_UPS:])
-
-
-async def relist(subject: Subject, client: Client, results: Results, seconds: float) -> None:
-    """B5: what the daemon uses while a kubelet lists once a second."""
-    before, began = cpu_seconds(subject.service.pid), time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        await client.list()
-        await client.list_pods()
-        await asyncio.sleep(1)
-    used = cpu_seconds(subject.service.pid) - before
-    share = 100 * used / (time.perf_counter() - began)
-    results.add(Metric("B5 idle", "processor, 1 relist/s", Unit.PERCENT), subject.name, share)
 
 
 async def crash(subject: Subject, crowd: Crowd, results: Results) -> None:
@@ -138,3 +108,34 @@ async def crash(subject: Subject, crowd: Crowd, results: Results) -> None:
             raise RuntimeError(text)
         results.add(Metric("B10 crash", "to a full list", Unit.SECONDS), subject.name, seconds)
         await crowd.leave(client)
+
+
+async def node(
+    subject: Subject, sleeper: Sleeper, results: Results, pods: int, seconds: float
+) -> None:
+    """B5: a node of idle pods, each with a container: memory, and what a relist costs."""
+    numbers, made = iter(range(pods)), list[Running]()
+
+    async def work() -> None:
+        for number in numbers:
+            pod = await sleeper.pod(f"idle-{number}")
+            made.append(pod)
+            await sleeper.client.run(pod, sleeper.container())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_MAKERS):
+            group.create_task(work())
+    rss, pss = footprint(subject)
+    case = f"B5 {pods} pods"
+    results.add(Metric(case, "daemon", Unit.MEGABYTES), subject.name, rss)
+    results.add(Metric(case, "with all monitors, PSS", Unit.MEGABYTES), subject.name, pss)
+    await relist(subject, sleeper.client, results, case, seconds)
+    left = iter(made)
+
+    async def clear() -> None:
+        for pod in left:
+            await end(sleeper.client, pod.id)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_MAKERS):
+            group.create_task(clear())

@@ -56,12 +56,14 @@ def _targets() -> dict[tuple[str, str], Target]:
         targets["B13 crun", name] = Target(ratio=0.5)
     targets["B3 crun", "1 client, up"] = Target(ratio=4)
     targets["B3 crun", "8 clients, up"] = Target(ratio=4)
-    targets["B6 relist", "ListContainers"] = Target(ratio=6)
+    targets["B6 relist", "ListContainers, 1000 containers"] = Target(ratio=6)
     targets["B6 usage", "ListContainerStats, 40 containers"] = Target(ratio=8)
     targets["B8 pull", "20,000 files, gzip"] = Target(ratio=2)
     targets["B5 memory", "daemon, idle"] = Target(limit=80)
     targets["B5 memory", "daemon, 300 containers"] = Target(limit=120)
     targets["B5 memory", "each further container"] = Target(limit=0.6)
+    targets["B5 300 pods", "daemon"] = Target(limit=120)
+    targets["B5 300 pods", "processor, 1 relist/s"] = Target(limit=3)
     return targets
 
 
