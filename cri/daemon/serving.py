@@ -19,7 +19,6 @@ from cri.daemon.running import Pods
 from cri.daemon.storage import Storage
 from cri.interceptors import CallInterceptor
 from cri.logging import set_level
-from cri.metrics_server import serving
 from cri.notify import notify, watchdog
 from cri.services.cri_image import ImageService
 from cri.services.cri_runtime import NAMESPACE, Backends, RuntimeService
@@ -57,6 +56,8 @@ async def serve_calls(control: Control, base: Base, store: Storage, pods: Pods) 
     collect.poke()  # for what a crash left
     async with AsyncExitStack() as stack:
         if config.daemon.metrics:
+            from cri.metrics_server import serving  # noqa: PLC0415 - 2 MB that few nodes need
+
             await stack.enter_async_context(serving(base.metrics, config.daemon.metrics))
         group = await stack.enter_async_context(forever())
         group.run(collect.run(base.operations), "garbage collection")
