@@ -24,6 +24,8 @@ _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # Who connects and does not begin holds a descriptor for so long.
+    ("grpc.server_handshake_timeout_ms", 5000),
 )
 
 

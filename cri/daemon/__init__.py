@@ -22,6 +22,7 @@ from cri.daemon.storage import Storage, open_storage
 from cri.logging import set_up
 from cri.notify import notify
 from runtime import blocking
+from runtime.kernel.memory import use_one_arena
 from runtime.operations import Operations
 from runtime.pods.layout import Layout
 from store.files import RootLock
@@ -31,6 +32,7 @@ _BOOT: Final = "boot_id"
 
 def run(read: Callable[[], Loaded]) -> None:
     """Serve until SIGTERM; `read` reads the configuration, now and at each SIGHUP."""
+    use_one_arena()
     loaded = read()
     set_up(loaded.config.daemon.log_level, loaded.config.daemon.log_format)
     # systemd's watchdog ends a daemon that hangs by SIGABRT: say where it does.
