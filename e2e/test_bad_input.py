@@ -21,6 +21,15 @@ CALLS: Mapping[str, Callable[[Client, str], Awaitable[object]]] = {
     "ContainerStatus": Client.status,
     "StartContainer": Client.start,
     "ExecSync": lambda client, id_: client.exec(id_, "true"),
+    "Exec": lambda client, id_: client.runtime.Exec(
+        pb.ExecRequest(container_id=id_, cmd=["true"], stdout=True)
+    ),
+    "Attach": lambda client, id_: client.runtime.Attach(
+        pb.AttachRequest(container_id=id_, stdout=True)
+    ),
+    "PortForward": lambda client, id_: client.runtime.PortForward(
+        pb.PortForwardRequest(pod_sandbox_id=id_, port=[80])
+    ),
     "UpdateContainerResources": lambda client, id_: client.runtime.UpdateContainerResources(
         pb.UpdateContainerResourcesRequest(
             container_id=id_, linux=pb.LinuxContainerResources(cpu_shares=2)
