@@ -1,6 +1,7 @@
 """Security contexts of sandboxes and containers, and their namespace options."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from cri.api.runtime.v1 import api_pb2 as pb
@@ -206,7 +207,9 @@ def _seccomp(message: _Context, at: str) -> Profile | None:
 
 def _apparmor(message: pb.LinuxContainerSecurityContext, at: str) -> Profile | None:
     if message.HasField("apparmor"):
-        return _profile(message.apparmor, f"{at}.apparmor")
+        found = _profile(message.apparmor, f"{at}.apparmor")
+        # Some clients write the name as in the deprecated string.
+        return replace(found, localhost=found.localhost.removeprefix(_LOCALHOST))
     return _named_profile(message.apparmor_profile, f"{at}.apparmor_profile")
 
 

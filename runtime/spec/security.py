@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from runtime.spec import HostFacts, Json, ProfileKind, SELinux, SpecRequest
+from runtime.spec import HostFacts, Json, Profile, ProfileKind, SELinux, SpecRequest
 from runtime.spec.text import absolute, checked
 from store.errors import FailedPreconditionError, InvalidArgumentError
 
@@ -35,12 +35,14 @@ def readonly_paths(request: SpecRequest) -> list[str]:
 def apparmor(request: SpecRequest) -> str:
     """Return the AppArmor profile to run under; empty for none.
 
+    A request that says nothing means RuntimeDefault (Kubernetes' baseline security standard).
+
     Raises:
         FailedPreconditionError: a profile is named and the kernel has no AppArmor.
         InvalidArgumentError: a profile is wanted and not named.
     """
-    profile = request.security.apparmor
-    if profile is None or profile.kind is ProfileKind.UNCONFINED:
+    profile = request.security.apparmor or Profile(kind=ProfileKind.RUNTIME_DEFAULT)
+    if profile.kind is ProfileKind.UNCONFINED:
         return ""
     if profile.kind is ProfileKind.RUNTIME_DEFAULT:
         confined = request.host.apparmor and not request.security.privileged

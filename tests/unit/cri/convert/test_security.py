@@ -143,6 +143,17 @@ def test_the_deprecated_seccomp_string_is_understood(text: str, expected: Profil
     assert security.container_security_from(message, "x").seccomp == expected
 
 
+def test_an_apparmor_name_may_be_written_as_in_the_deprecated_string() -> None:
+    for name in ("mine", "localhost/mine"):
+        message = pb.LinuxContainerSecurityContext(
+            apparmor=pb.SecurityProfile(
+                profile_type=pb.SecurityProfile.Localhost, localhost_ref=name
+            )
+        )
+        found = security.container_security_from(message, "x").apparmor
+        assert found == Profile(kind=ProfileKind.LOCALHOST, localhost="mine")
+
+
 def test_the_newer_field_wins_over_the_deprecated_string() -> None:
     message = pb.LinuxContainerSecurityContext(
         seccomp=pb.SecurityProfile(profile_type=pb.SecurityProfile.Unconfined),

@@ -40,7 +40,8 @@ def test_relative_paths_are_refused_by_field() -> None:
 @pytest.mark.parametrize(
     ("security", "expected"),
     [
-        (Security(), ""),
+        (Security(), "ferry-default"),
+        (Security(privileged=True), ""),
         (apparmor(ProfileKind.UNCONFINED), ""),
         (apparmor(ProfileKind.RUNTIME_DEFAULT), "ferry-default"),
         (replace(apparmor(ProfileKind.RUNTIME_DEFAULT), privileged=True), ""),
@@ -71,7 +72,7 @@ def test_selinux_labels_are_completed_and_only_used_where_the_kernel_has_them() 
         "system_u:object_r:container_file_t:s0:c1,c2",
     )
     asked = Security(selinux=labels)
-    assert process_labels(asking(asked)) == {"selinuxLabel": selinux(labels)[0]}
+    assert process_labels(asking(asked))["selinuxLabel"] == selinux(labels)[0]
     assert linux(asking(asked)) == {"mountLabel": selinux(labels)[1]}
     assert process_labels(asking(asked, confined=False)) == {}
     assert linux(asking(asked, confined=False)) == {}
