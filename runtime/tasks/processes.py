@@ -1,6 +1,7 @@
 """Signals to processes that are known by pid and start time."""
 
 import contextlib
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -10,12 +11,17 @@ from typing import Protocol
 from runtime.kernel import oom
 from runtime.pidfd import PROC, ProcessId, open_pidfd, stat_fields
 
+_log = logging.getLogger(__name__)
+
 
 class Processes(Protocol):
     """What tasks do with processes directly, without an OCI runtime."""
 
     def send(self, process: ProcessId, number: int) -> bool:
-        """Send a signal; False if exactly this process is gone. 0 only asks."""
+        """Send a signal; False if exactly this process is gone. 0 only asks.
+
+        True if a security module forbids it: the process is there. Killing its cgroup is not asked.
+        """
         ...
 
     def where(self, process: ProcessId) -> str:
@@ -45,6 +51,9 @@ class KernelProcesses:
             signal.pidfd_send_signal(fd, number)
         except ProcessLookupError:
             return False
+        except PermissionError as error:
+            if number:
+                _log.warning("cannot send signal %d to process %d: %s", number, process.pid, error)
         finally:
             os.close(fd)
         return True

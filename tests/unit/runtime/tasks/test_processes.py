@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 from dataclasses import replace
@@ -28,6 +29,25 @@ def test_a_zombie_is_gone() -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert not KernelProcesses().send(known, 0)
     os.waitpid(pid, 0)
+
+
+async def test_who_may_not_be_signalled_is_there(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def forbidden(descriptor: int, number: int) -> None:
+        del descriptor, number
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", forbidden)
+    child = spawn(("/bin/sleep", "1000"))
+    known = identify(child.pid)
+    assert KernelProcesses().send(known, 0)
+    assert not caplog.records
+    assert KernelProcesses().send(known, signal.SIGKILL)
+    assert f"cannot send signal 9 to process {child.pid}: " in caplog.text
+    os.kill(child.pid, signal.SIGKILL)
+    await child.wait()
+    assert not KernelProcesses().send(known, 0)
 
 
 async def test_where_says_state_and_place() -> None:
