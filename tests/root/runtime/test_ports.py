@@ -14,14 +14,17 @@ from runtime.kernel.threads import in_thread
 from store.errors import UnavailableError
 from tests.io import until
 from tests.leaks import nothing_kept
+from tests.userns import MAPPING, PROGRAMS
 
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture
-def pin(tmp_path: Path) -> Iterator[Path]:
-    namespaces = LinuxNamespaces()
-    namespaces.create(NamespaceRequest(directory=tmp_path / "ns", ipc=False, uts=False))
+@pytest.fixture(params=[None, MAPPING], ids=["node's users", "mapped"])
+def pin(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    namespaces = LinuxNamespaces(programs=PROGRAMS)
+    namespaces.create(
+        NamespaceRequest(directory=tmp_path / "ns", ipc=False, uts=False, users=request.param)
+    )
     yield tmp_path / "ns" / "net"
     namespaces.remove(tmp_path / "ns")
 
