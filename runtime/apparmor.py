@@ -36,8 +36,13 @@ profile ferry-default flags=(attach_disconnected, mediate_deleted) {
   signal (receive) peer=unconfined,
   signal (receive) peer=crun,
   signal (receive) peer=runc,
+  # With no_new_privs the runtime's own name stays, stacked with this profile's.
   signal (send, receive) peer=ferry-default,
+  signal (send, receive) peer="crun//&ferry-default",
+  signal (send, receive) peer="ferry-default//&runc",
   ptrace (read, readby, trace, tracedby) peer=ferry-default,
+  ptrace (read, readby, trace, tracedby) peer="crun//&ferry-default",
+  ptrace (read, readby, trace, tracedby) peer="ferry-default//&runc",
 
   # Mounting is left to what the runtime mounts before the program starts.
   deny mount,
@@ -114,20 +119,20 @@ def missing_default(parser: Path | None, profiles: Path = PROFILES) -> str:
 
 
 async def load_default(parser: Path | None, profiles: Path = PROFILES) -> None:
-    """Let the kernel have the default profile, unless it has one of that name.
+    """Let the kernel have the default profile as it is here; an earlier ferry's is replaced.
 
     Raises:
-        FailedPreconditionError: there is no parser.
+        FailedPreconditionError: there is no parser, and no profile of that name.
         Error: the parser fails, quoted.
     """
-    if DEFAULT in loaded(profiles):
-        return
     if parser is None:
+        if DEFAULT in loaded(profiles):
+            return
         raise FailedPreconditionError(
             f"cannot load the AppArmor profile {DEFAULT}: apparmor_parser is missing "
             "(apt-get install apparmor)"
         )
-    argv = (str(parser), "--add", "--skip-cache")
+    argv = (str(parser), "--replace", "--skip-cache")
     result = await process.run(argv, stdin=DEFAULT_TEXT.encode(), timeout=_TIMEOUT)
     if result.code != 0:
         said = result.stderr.decode(errors="replace").strip().partition("\n")[0]

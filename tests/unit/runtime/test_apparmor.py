@@ -60,7 +60,7 @@ def test_without_securityfs_nothing_can_be_said(tmp_path: Path) -> None:
 async def test_the_default_profile_is_given_to_the_parser(profiles: Path, tmp_path: Path) -> None:
     program = parser(tmp_path, f'echo "$@" >{tmp_path}/words; cat >{tmp_path}/text')
     await load_default(program, profiles)
-    assert (tmp_path / "words").read_text() == "--add --skip-cache\n"
+    assert (tmp_path / "words").read_text() == "--replace --skip-cache\n"
     assert (tmp_path / "text").read_text() == DEFAULT_TEXT
     assert f"profile {DEFAULT} " in DEFAULT_TEXT
 
@@ -73,7 +73,7 @@ def test_why_the_default_confines_nothing(profiles: Path, tmp_path: Path) -> Non
     assert missing_default(None, profiles) == ""
 
 
-async def test_a_loaded_default_profile_is_left_as_it_is(tmp_path: Path) -> None:
+async def test_a_loaded_default_profile_will_do_where_there_is_no_parser(tmp_path: Path) -> None:
     profiles = tmp_path / "profiles"
     await asyncio.to_thread(profiles.write_text, f"{DEFAULT} (enforce)\n")
     await load_default(None, profiles)
