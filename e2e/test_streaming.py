@@ -8,6 +8,7 @@ import asyncio
 import os
 import resource
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -20,9 +21,10 @@ from cri.api.runtime.v1 import api_pb2 as pb
 from cri.streaming.negotiation import FORWARD_WEBSOCKET
 from e2e.client import Client, Container, Pod, Running, code, connected
 from e2e.conftest import DaemonMaker
-from e2e.daemon import Service
+from e2e.daemon import Service, default_settings
 from e2e.images import BUSYBOX
 from e2e.registry import Registry
+from tests.certificates import Authority
 from tests.streaming import SpdyClient, spdy_client, spdy_command, websocket_client
 
 pytestmark = pytest.mark.root
@@ -266,13 +268,7 @@ async def test_a_port_is_reached_by_its_pod(
         spdy_client(await forward_url(cri, pod.id), FORWARD) as client,
     ):
         for number in ("0", "1"):
-            headers = {"port": "12321", "requestid": number}
-            error = await client.open({**headers, "streamtype": "error"})
-            data = await client.open({**headers, "streamtype": "data"})
-            await client.send(data, b"there and back")
-            client.finish(data)
-            assert (await client.until_over(data)).data == b"there and back"
-            assert (await client.until_over(error)).data == b""
+            await exchange(client, number)
 
 
 async def test_ports_over_plain_websocket(cri: Client, pod: Running, images: Images) -> None:
@@ -318,6 +314,92 @@ async def test_attach_must_ask_for_a_terminal_as_there_is_one(cri: Client, main:
     async with websocket_client(await attach_url(cri, main, tty=True), V5) as client:
         await client.until_closed()
     assert b"tty does not fit" in client.channels[3]
+
+
+# --- other pods, other daemons
+
+
+async def test_pods_with_users_of_their_own(
+    cri: Client, handler: str, logs: Path, images: Images
+) -> None:
+    async with (
+        cri.pod(Pod(name="mapped", logs=logs, users=(200_000, 65_536)), handler) as pod,
+        serving(cri, pod, images[BUSYBOX], 12321),
+    ):
+        main = await cri.run(pod, Container(name="main", image=images[BUSYBOX], command=SLEEP))
+        script = "tty && stat -c %u $(tty) && cat /proc/self/uid_map"
+        url = await exec_url(cri, main, "sh", "-c", script, tty=True)
+        async with spdy_client(url, V4) as client:
+            said = (await spdy_command(client, ["stdin", "stdout", "resize"])).stdout.split()
+        assert said[0].startswith(b"/dev/pts/")
+        assert said[1:] == [b"0", b"0", b"200000", b"65536"]
+        async with spdy_client(await forward_url(cri, pod.id), FORWARD) as client:
+            await exchange(client, "0")
+
+
+async def exchange(client: SpdyClient, request: str) -> None:
+    """Send through a forwarded port, end, and see that all came back."""
+    headers = {"port": "12321", "requestid": request}
+    error = await client.open({**headers, "streamtype": "error"})
+    data = await client.open({**headers, "streamtype": "data"})
+    await client.send(data, b"there and back")
+    client.finish(data)
+    assert (await client.until_over(data)).data == b"there and back"
+    assert (await client.until_over(error)).data == b""
+
+
+@pytest.mark.ferry
+@pytest.mark.parametrize("crash", [False, True])
+async def test_a_new_daemon_attaches_to_what_runs(
+    make_daemon: DaemonMaker, registry: Registry, logs: Path, *, crash: bool
+) -> None:
+    daemon = make_daemon()
+    async with connected(daemon.address) as cri:
+        image = await cri.pull(registry.reference(BUSYBOX))
+        pod = await cri.run_pod(Pod(name="kept", logs=logs), "crun")
+        container = await reading(cri, pod, image)
+        async with spdy_client(await attach_url(cri, container), V4) as client:
+            streams = await opened(client, *STREAMS)
+            await client.send(streams["stdin"], b"one\n")
+            assert await client.until_data(streams["stdout"], 8) == b"got one\n"
+            await asyncio.to_thread(daemon.restart, crash=crash)
+            await client.until_over(streams["error"])
+            assert client.gone
+    async with connected(daemon.address) as cri:
+        async with spdy_client(await attach_url(cri, container), V4) as client:
+            streams = await opened(client, *STREAMS)
+            await client.send(streams["stdin"], b"two\n")
+            assert await client.until_data(streams["stdout"], 8) == b"got two\n"
+        await cri.stop_pod(pod.id)
+        await cri.remove_pod(pod.id)
+
+
+@pytest.mark.ferry
+async def test_https_for_those_who_have_certificates(
+    make_daemon: DaemonMaker, registry: Registry, logs: Path, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    server, mine = authority.issue("server"), authority.issue("client")
+    settings = default_settings(tmp_path, number=9)
+    settings["streaming"] = {
+        "certificate": str(server.certificate),
+        "key": str(server.key),
+        "client_authority": str(authority.certificate),
+    }
+    daemon = make_daemon(settings)
+    tls = ssl.create_default_context(cafile=authority.certificate)
+    async with connected(daemon.address) as cri:
+        image = await cri.pull(registry.reference(BUSYBOX))
+        async with cri.pod(Pod(name="tls", logs=logs), "crun") as pod:
+            main = await cri.run(pod, Container(name="main", image=image, command=SLEEP))
+            url = await exec_url(cri, main, "cat")
+            assert url.startswith("https://127.0.0.1:")
+            with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
+                async with spdy_client(url, V4, tls=tls):
+                    pass
+            tls.load_cert_chain(mine.certificate, mine.key)
+            async with spdy_client(url, V4, tls=tls) as client:
+                assert (await spdy_command(client, STREAMS, stdin=b"safe")).stdout == b"safe"
 
 
 # --- nothing is left
