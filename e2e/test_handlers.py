@@ -1,9 +1,10 @@
 """Handlers from the configuration: any runc-compatible program, its options, what it sees."""
 
+import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from grpc import StatusCode, aio
 from cri.api.ferry.v1 import node_pb2, node_pb2_grpc
 from cri.api.runtime.v1 import api_pb2 as pb
 from e2e.client import Client, Container, Pod, code, connected
-from e2e.conftest import DaemonMaker
+from e2e.conftest import HANDLERS
 from e2e.daemon import Daemon, default_settings
 from e2e.images import BUSYBOX
 from e2e.leaks import Snapshot, leaks
@@ -22,6 +23,8 @@ from e2e.registry import Registry
 
 pytestmark = pytest.mark.root
 
+# Apart from those of other daemons that run at the same time.
+_NUMBER = 60
 SLEEP = ["sleep", "600"]
 PATH = f"/opt/ferry/bin:{os.environ['PATH']}"
 # What a program says of itself that has neither user namespaces nor recursive read-only mounts.
@@ -49,40 +52,57 @@ def program(path: Path, script: str) -> str:
     return str(path)
 
 
-def configured(folder: Path, handler: str) -> dict[str, dict[str, object]]:
-    """Return settings with three more handlers; two are scripts around the program of another."""
-    real = shutil.which(handler, path=PATH)
+def configured(folder: Path) -> dict[str, dict[str, object]]:
+    """Return settings with more handlers, most of them scripts around another one's program."""
+    real = {name: shutil.which(name, path=PATH) for name in HANDLERS}
     features = folder / "features.json"
     features.write_text(json.dumps(POOR))
-    pass_on = f'exec {real} "$@"'
-    asked = f'[ "$1" = features ] && exec cat {features}'
-    return {
-        **default_settings(folder / "daemon0", number=1),
-        "runtimes.traced": {
-            "binary": program(folder / "traced", f'echo "$*" >>{folder}/calls\n{pass_on}'),
+    poor = f'[ "$1" = features ] && exec cat {features}\nexec {real["crun"]} "$@"'
+    traced: dict[str, dict[str, object]] = {
+        f"runtimes.traced-{name}": {
+            "binary": program(folder / name, f'echo "$*" >>{folder}/calls\nexec {real[name]} "$@"'),
             "options": ["--debug"],
             "annotations": ["e2e.test/*"],
-        },
-        "runtimes.poor": {"binary": program(folder / "poor", f"{asked}\n{pass_on}")},
+        }
+        for name in HANDLERS
+    }
+    return {
+        **default_settings(folder, number=_NUMBER),
+        **traced,
+        "runtimes.poor": {"binary": program(folder / "poor", poor)},
         "runtimes.absent": {"binary": str(folder / "absent")},
     }
 
 
-@pytest.fixture
-def daemon(make_daemon: DaemonMaker, tmp_path: Path, handler: str) -> Daemon:
-    return make_daemon(configured(tmp_path, handler))
-
-
-@pytest.fixture
-async def ours(daemon: Daemon, registry: Registry, tmp_path: Path) -> AsyncIterator[Ours]:
+async def warm_up(daemon: Daemon, registry: Registry) -> str:
+    """Run a pod with each handler: what a daemon makes once is no leak. Return an image's id."""
     async with connected(daemon.address) as client:
         image = await client.pull(registry.reference(BUSYBOX))
-        for handler in ("traced", "poor"):  # what a daemon makes once is no leak
-            async with client.pod(Pod(name="warm", logs=tmp_path / "logs"), handler) as running:
+        for handler in ("traced-crun", "traced-runc", "poor"):
+            pod = Pod(name="warm", logs=daemon.folder / "logs")
+            async with client.pod(pod, handler) as running:
                 await client.run(running, Container(name="main", image=image, command=SLEEP))
-        before = Snapshot.take(daemon.state, pid=daemon.pid)
-        (tmp_path / "calls").write_text("")
-        yield Ours(daemon, client, tmp_path / "calls", image)
+        return image
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Daemon, str]]:
+    """A daemon of this module's own, and an image."""
+    folder = tmp_path_factory.mktemp("handlers")
+    with Daemon(folder, configured(folder)) as daemon:
+        yield daemon, asyncio.run(warm_up(daemon, registry))
+
+
+@pytest.fixture
+async def ours(prepared: tuple[Daemon, str]) -> AsyncIterator[Ours]:
+    daemon, image = prepared
+    calls = daemon.folder / "calls"
+    calls.write_text("")
+    before = Snapshot.take(daemon.state, pid=daemon.pid)
+    async with connected(daemon.address) as client:
+        yield Ours(daemon, client, calls, image)
         left = await leaks(before, daemon.state, pid=daemon.pid)
     assert not left, "left behind:\n" + "\n".join(left)
 
@@ -106,20 +126,25 @@ async def noted(ours: Ours, logs: Path, handler: str) -> AsyncIterator[str]:
         yield await ours.client.run(running, container, config)
 
 
-async def test_a_handlers_program_has_its_options_in_every_call(ours: Ours, logs: Path) -> None:
-    async with noted(ours, logs, "traced") as container:
+async def test_a_handlers_program_has_its_options_in_every_call(
+    ours: Ours, logs: Path, handler: str
+) -> None:
+    name = f"traced-{handler}"
+    async with noted(ours, logs, name) as container:
         assert await ours.client.output(container, "echo", "runs") == "runs"
         assert (await ours.client.status(container)).annotations["other.test/container"] == "2"
     calls = [line.split() for line in ours.calls.read_text().splitlines()]
     verbs = {"create", "start", "exec", "delete"}
     assert {word for line in calls for word in line} >= verbs
     assert {tuple(line[:2]) for line in calls} == {
-        (f"--root={ours.daemon.state}/runtimes/traced/k8s.io", "--debug")
+        (f"--root={ours.daemon.state}/runtimes/{name}/k8s.io", "--debug")
     }
 
 
-async def test_a_handler_sees_the_annotations_it_may_see(ours: Ours, logs: Path) -> None:
-    async with noted(ours, logs, "traced") as container:
+async def test_a_handler_sees_the_annotations_it_may_see(
+    ours: Ours, logs: Path, handler: str
+) -> None:
+    async with noted(ours, logs, f"traced-{handler}") as container:
         shown = spec(ours.daemon, container)["annotations"]
         assert shown == {"e2e.test/pod": "1", "e2e.test/container": "2"}
     async with noted(ours, logs, "poor") as container:
@@ -141,7 +166,8 @@ async def test_a_handler_without_a_feature_says_so_and_refuses_what_needs_it(
         "": (True, True),
         "crun": (True, True),
         "runc": (True, True),
-        "traced": (True, True),
+        "traced-crun": (True, True),
+        "traced-runc": (True, True),
         "poor": (False, False),
     }
     mapped = Pod(name="mapped", logs=logs, users=(200_000, 65_536))
