@@ -22,6 +22,8 @@ from runtime.tools import Tool
 from store.errors import Error, FailedPreconditionError
 
 _PREFERRED: Final = ("crun", "runc")
+# What crun says of itself (`crun features`), whatever its program is called.
+_CRUN: Final = "run.oci.crun.version"
 _AUTO: Final = "auto"
 _FILESYSTEMS: Final = Path("/proc/filesystems")
 _MODULES: Final = Path("/lib/modules")
@@ -183,7 +185,8 @@ async def _handler(config: Config, name: str, runtime: Runtime, driver: Driver) 
 def _obstacle(handler: Handler | None, layout: CgroupLayout) -> str:
     if handler is None:
         return "not found, or it does not run"
-    return layout.crun_obstacle if handler.binary.name == "crun" else ""
+    crun = _CRUN in handler.features.annotations or handler.binary.name == "crun"
+    return layout.crun_obstacle if crun else ""
 
 
 def _unusable(name: str, obstacle: str) -> Finding:

@@ -83,6 +83,20 @@ async def test_crun_is_not_used_where_the_layout_stops_it(
     assert "umount /sys/fs/cgroup/unified" in finding.text
 
 
+async def test_crun_is_known_by_another_name_too(
+    prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detect, "detect", lambda: HYBRID)
+    prefix.add("runc")
+    own = prefix.add("own")
+    own.write_text("""#!/bin/sh\necho '{"annotations": {"run.oci.crun.version": "1.28"}}'\n""")
+    handlers = {"runc": Runtime(), "own": Runtime(binary=str(own))}
+    found = await node.equipment(prefix.config(Runtimes(default="runc", handlers=handlers)))
+    assert set(found.handlers) == {"runc", ""}
+    (finding,) = found.findings
+    assert "umount /sys/fs/cgroup/unified" in finding.text
+
+
 async def test_what_is_not_there_is_a_finding_and_no_handler(prefix: Prefix) -> None:
     prefix.add("runc")
     found = await node.equipment(prefix.config())
