@@ -6,7 +6,7 @@ changed already.
 
 from collections.abc import Callable, Iterable, Mapping
 
-from runtime.cgroups import Cgroups, Counters
+from runtime.cgroups import Cgroups
 from runtime.cgroups.files import read_text, write
 from store.errors import Error, FailedPreconditionError
 
@@ -52,7 +52,7 @@ def _refused(path: str, text: str) -> str:
 
 
 def check_usage(cgroups: Cgroups, directory: str, limit: int, refuse: Callable[[int], str]) -> None:
-    """Refuse a memory limit that the kernel could only keep by killing. Blocking.
+    """Refuse a lower memory limit that the kernel could only keep by killing. Blocking.
 
     Pages of files that were not used lately do not count: the kernel drops them. On v1 it would
     refuse such a limit itself, after a while; on v2 it takes it and kills.
@@ -69,7 +69,7 @@ def check_usage(cgroups: Cgroups, directory: str, limit: int, refuse: Callable[[
     """
     if limit <= 0:
         return
-    counters: Counters = cgroups.read(directory)
-    used = counters.memory_working_set or 0
-    if used > limit:
+    counters = cgroups.read(directory)
+    used, allowed = counters.memory_working_set or 0, counters.memory_limit
+    if used > limit and (allowed is None or limit < allowed):
         raise FailedPreconditionError(refuse(used))

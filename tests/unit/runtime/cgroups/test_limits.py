@@ -121,6 +121,16 @@ def test_enough_memory_is_no_error(limit: int) -> None:
     check_usage(cgroups, "/c", limit, str)
 
 
+def test_a_limit_that_is_no_lower_than_before_is_no_error() -> None:
+    """The kernel lets a cgroup go over its limit by what it charges at once."""
+    cgroups = MemoryCgroups()
+    cgroups.members["/c"] = []
+    cgroups.counters["/c"] = Counters(timestamp=1, memory_working_set=5000, memory_limit=4096)
+    check_usage(cgroups, "/c", 4096, str)
+    with pytest.raises(FailedPreconditionError, match="5000"):
+        check_usage(cgroups, "/c", 4095, str)
+
+
 def test_less_memory_than_is_in_use_is_refused() -> None:
     cgroups = MemoryCgroups()
     cgroups.members["/c"] = []
