@@ -75,7 +75,8 @@ bench: setup
 
 .PHONY: e2e-kubelet
 e2e-kubelet: setup kubelet
-	$(SCOPE) $(PY) -m pytest $(if $(TESTS),$(TESTS),e2e/kubelet)
+	$(SCOPE) $(PY) -m pytest $(if $(TESTS),$(TESTS),e2e/kubelet) --handler crun
+	$(SCOPE) $(PY) -m pytest $(if $(TESTS),$(TESTS),e2e/kubelet) --handler runc
 
 # Builds a machine with QEMU; skips with the reason where that is not installed.
 .PHONY: e2e-vm

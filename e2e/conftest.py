@@ -61,6 +61,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the end-to-end tests on containerd: what it fails may be the test's own fault",
     )
+    parser.addoption(
+        "--handler",
+        choices=HANDLERS,
+        default=HANDLERS[0],
+        help="what runs pods that name no handler: the kubelet's, which has no choice here",
+    )
 
 
 async def pull_all(daemon: Service, registry: Registry) -> dict[str, str]:
@@ -93,10 +99,12 @@ def serving(
     folder: Path, config: pytest.Config, registry: Registry, *, number: int = 0
 ) -> Iterator[Service]:
     """Run ferry, or the peer if that was asked for; `number` keeps daemons on one node apart."""
+    settings = default_settings(folder, number=number)
+    settings["runtimes"] = {"default": config.getoption("handler")}
     service: Service = (
         Containerd(folder, find(), registry.reference(PAUSE))
         if config.getoption("peer")
-        else Daemon(folder, default_settings(folder, number=number))
+        else Daemon(folder, settings)
     )
     with service:
         asyncio.run(warm_up(service, folder / "logs", registry.reference(BUSYBOX)))

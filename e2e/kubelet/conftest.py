@@ -77,8 +77,10 @@ class Node:
     def outage(self) -> Iterator[None]:
         """Forgive what the kubelet logs in the block, in which the runtime may be away."""
         began = self.kubelet.log.stat().st_size
-        yield
-        self.forgiven.append((began, self.kubelet.log.stat().st_size))
+        try:
+            yield
+        finally:
+            self.forgiven.append((began, self.kubelet.log.stat().st_size))
 
     async def delete(self, *names: str) -> None:
         """Take pods away; returns once the kubelet has ended all of them in the runtime."""
@@ -130,6 +132,7 @@ EXPECTED = (
     "PLEG is not healthy: pleg has yet to be successful",  # before its first look
     "container runtime status check may not have completed yet",
     'unknown container \\"/kubepods',  # it has only just made it
+    "Partial failure issuing cadvisor.*/kubepods",
     'system container \\"pods',
     "Failed to set rlimit on max file handles",  # without CAP_SYS_RESOURCE
     "failed to check if node is newer",  # there is no API server

@@ -40,7 +40,7 @@ async def test_real_programs_become_ready_and_answer(kube: Node) -> None:
     assert found.status.phase == "Running"
     assert [each.restart_count for each in found.status.container_statuses] == [0, 0, 0, 0]
     assert all(
-        re.fullmatch("ferry://[0-9a-f]{64}", each.container_id)
+        re.fullmatch("[a-z]+://[0-9a-f]{64}", each.container_id)
         for each in found.status.container_statuses
     )
     assert await get(found.status.pod_ip, 80) == "nginx\n"
@@ -168,7 +168,7 @@ async def test_last_words_reach_the_status(kube: Node) -> None:
         "logs": shell(
             "logs",
             image,
-            "echo first; echo last >&2; exit 1",
+            "echo first; echo last; exit 1",
             terminationMessagePolicy="FallbackToLogsOnError",
         ),
         "silent": shell("silent", image, "echo ignored; exit 1"),

@@ -26,7 +26,7 @@ done
 TALK = f"""\
 echo "start $(date +%s)"
 for n in 1 2 3; do echo $n; done
-echo bad >&2
+echo bad
 {UNTIL_TERMINATED}
 """
 

@@ -82,7 +82,9 @@ async def test_a_probe_that_hangs_fails_and_leaves_no_process(kube: Node) -> Non
     kube.expect("code = DeadlineExceeded.*sleep 12345")
     script = "echo >>/tmp/probes; sleep 12345 & wait"
     hanging = probe("exec", {"command": ["sh", "-c", script]}, timeoutSeconds=1, periodSeconds=2)
-    name = kube.apply(pod("hanging", [shell("main", kube.image(BUSYBOX), readinessProbe=hanging)]))
+    script = f"touch /tmp/probes; {UNTIL_TERMINATED}"
+    main = shell("main", kube.image(BUSYBOX), script, readinessProbe=hanging)
+    name = kube.apply(pod("hanging", [main]))
     await kube.api.until(name, lambda pod: pod.container().started)
     async with asyncio.timeout(PATIENCE):
         while len(await kube.exec(name, "cat", "/tmp/probes")) < 3:

@@ -12,10 +12,11 @@ from e2e.kubelet.api import Container, Pod
 from e2e.kubelet.conftest import Node
 from e2e.kubelet.manifests import container, pod, probe, shell
 
+# Slowly enough for the test to end before the log is long enough to be rotated.
 COUNTING = """\
 trap 'exit 0' TERM
 n=0
-while :; do n=$((n+1)); echo $n; sleep 0.05; done
+while :; do n=$((n+1)); echo $n; sleep 0.4; done
 """
 
 
@@ -36,8 +37,7 @@ async def look(kube: Node, pod: Pod) -> Sight:
     known = [*pod.status.container_statuses, *pod.status.init_container_statuses]
     running = [each for each in known if each.state.running]
     pids = {
-        each.name: await kube.cri.pid(each.container_id.removeprefix("ferry://"))
-        for each in running
+        each.name: await kube.cri.pid(each.container_id.partition("://")[2]) for each in running
     }
     return Sight(pod.status.pod_ip, tuple(map(numbered, known)), pids)
 

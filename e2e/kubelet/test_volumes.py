@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from e2e.images import BUSYBOX, SERVE, WEB
 from e2e.kubelet.api import Pod
 from e2e.kubelet.conftest import Node
@@ -47,6 +49,7 @@ async def test_host_paths_are_mounted_as_they_are_asked_for(kube: Node, tmp_path
         mount("made", "/made"),
     ]
     script = """\
+exec 2>&1
 touch /writable/written /made/inside
 touch /read-only/refused || echo "read-only"
 cat /file /sub/file /link/sub/file
@@ -181,6 +184,7 @@ async def test_images_are_volumes_as_a_whole_or_in_part(kube: Node) -> None:
     assert "ro" in options.split(",")
 
 
+@pytest.mark.ferry
 async def test_a_part_that_an_image_lacks_is_named(kube: Node) -> None:
     kube.expect("ImageVolumeMountFailed")
     volume = {"name": "image", "image": {"reference": kube.image(WEB)}}
@@ -213,5 +217,5 @@ async def test_root_in_a_pod_may_be_nobody_on_the_node(kube: Node, tmp_path: Pat
     await kube.exec(name, "touch", "/own/a", "/host/b")
     assert (tmp_path / "b").stat().st_uid == 0
     assert await kube.exec(name, "stat", "-c", "%u", "/own/a", container="other") == "0\n"
-    pid = await kube.cri.pid(found.container().container_id.removeprefix("ferry://"))
+    pid = await kube.cri.pid(found.container().container_id.partition("://")[2])
     assert Path(f"/proc/{pid}").stat().st_uid == int(outside)
