@@ -10,10 +10,12 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import ParamSpec, Self
+from typing import Final, ParamSpec, Self
 
 P = ParamSpec("P")
 Undo = Callable[[], object]
+
+_LEAST: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +44,8 @@ class Rollback:
     """A stack of undos for one operation; `keep` once it has succeeded.
 
     Args:
-        grace: seconds that all undos together may take.
+        grace: seconds that all undos together may take; after one that hangs each of
+            the others still has one.
     """
 
     def __init__(self, *, grace: float = 10.0) -> None:
@@ -71,11 +74,12 @@ class Rollback:
             await finish(self._undo_all())
 
     async def _undo_all(self) -> None:
-        deadline = asyncio.get_running_loop().time() + self._grace
+        loop = asyncio.get_running_loop()
+        deadline, least = loop.time() + self._grace, min(self._grace, _LEAST)
         while self._undos:
             name, undo = self._undos.pop()
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(max(deadline, loop.time() + least)):
                     result = undo()
                     if inspect.isawaitable(result):
                         await result

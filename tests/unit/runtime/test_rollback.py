@@ -68,6 +68,21 @@ async def test_an_undo_that_hangs_is_given_up_and_listed() -> None:
     assert undo.failures == ["cannot wait for ever: TimeoutError()"]
 
 
+async def test_an_undo_that_hangs_leaves_time_for_the_others() -> None:
+    done: list[str] = []
+
+    async def slow() -> None:
+        await asyncio.sleep(0)
+        done.append("slow")
+
+    undo = Rollback(grace=0.05)
+    async with undo:
+        undo.push("take time", slow)
+        undo.push("wait for ever", asyncio.Event().wait)
+    assert done == ["slow"]
+    assert undo.failures == ["cannot wait for ever: TimeoutError()"]
+
+
 async def test_finish_returns_when_the_work_is_done() -> None:
     done: list[int] = []
 
