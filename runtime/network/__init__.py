@@ -88,7 +88,10 @@ class Network(Protocol):
         ...
 
     async def recover(self, known: Collection[str]) -> None:
-        """Once at start: set up what the node needs, free what belongs to no `known` sandbox."""
+        """Once at start: set up what the node needs, free what belongs to no `known` sandbox.
+
+        What can not be freed soon is freed later, without anybody asking.
+        """
         ...
 
     def status(self) -> NetworkStatus:

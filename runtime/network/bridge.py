@@ -46,6 +46,7 @@ class BridgeNetwork:
         self._condemned = Condemned(wires, grace)
         self._setting_up = asyncio.Lock()
         self._status = NetworkStatus(ready=False, reason="NotSetUp", message="not set up yet")
+        self._owed: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<BridgeNetwork {self._name}: {self._status.reason}, {self._ledger}>"
@@ -86,9 +87,8 @@ class BridgeNetwork:
             await self._set_up()
         except UnavailableError as error:
             _log.warning("recovery: %s", error)
-        for id_ in sorted(pods.keys() - set(known)):
-            with _logged():
-                await self.detach(id_)
+        self._owed = set(pods.keys() - set(known))
+        await self._repay()
         with _logged():
             await self._cut_off_strangers()
 
@@ -113,7 +113,8 @@ class BridgeNetwork:
             await self.check()
 
     async def check(self) -> None:
-        """Make bridge and rules again if somebody removed them, or could not be made before."""
+        """Make bridge and rules again if somebody removed them; repeat what failed before."""
+        await self._repay()
         if self._status.ready:
             if await blocking.run("check the network", self._name, self._wires.intact):
                 return
@@ -137,6 +138,13 @@ class BridgeNetwork:
         with _logged():
             await blocking.run("delete interfaces", self._name, delete)
         self._wires.close()
+
+    async def _repay(self) -> None:
+        """Disconnect what nobody else will."""
+        for id_ in sorted(self._owed):
+            with _logged():
+                await self.detach(id_)
+                self._owed.discard(id_)
 
     async def _set_up(self) -> None:
         if self._status.ready:

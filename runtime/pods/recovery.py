@@ -1,17 +1,19 @@
 """What a new daemon does before it serves: make the records and the node agree.
 
-Tasks have been recovered by then. A sandbox that was being made is undone; one whose namespaces or
-holder are gone is NOTREADY; a container that was being made is undone; directories and mounts that
-no record names are removed. Each item on its own: one that fails is logged and left for the next
-start, and never keeps the daemon from serving.
+Tasks have been recovered by then. The network takes back what no sandbox has; a sandbox that was
+being made is undone; one whose namespaces or holder are gone is NOTREADY; a container that was
+being made is undone; directories and mounts that no record names are removed. Each item on its own:
+one that fails is logged and left for the next start, and never keeps the daemon from serving.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from runtime import blocking
 from runtime.pods import Sandbox, SandboxState
@@ -26,6 +28,10 @@ from runtime.together import together
 from store.errors import Error
 
 _log = logging.getLogger(__name__)
+# What a start waits for the networks of pods from before a reboot; the rest is done when the client
+# stops the pod.
+_PATIENCE: Final = 20.0
+
 _Step = Callable[[], Awaitable[None]]
 
 
@@ -41,26 +47,34 @@ class Recovery:
 
     async def run(self) -> None:
         """Recover everything; what cannot be is logged, never raised."""
-        await self._all([partial(self._sandbox, s) for s in self.sandboxes.walk()])
+        # The network comes first: it may want to enter namespaces that go with what is undone.
+        await self._all([partial(self.node.network.recover, self._connected())])
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        await self._all([partial(self._sandbox, s, deadline) for s in self.sandboxes.walk()])
         await self._all([partial(self._member, m) for m in self.members.walk()])
-        held = [sandbox.id for sandbox in self.sandboxes.walk() if not sandbox.stopped_at]
-        await self._all([partial(self.node.network.recover, held)])
         await self._all(await blocking.run("find leftovers", "", self._leftovers))
+
+    def _connected(self) -> list[str]:
+        return [
+            sandbox.id
+            for sandbox in self.sandboxes.walk()
+            if sandbox.state is not SandboxState.CREATING and not sandbox.stopped_at
+        ]
 
     async def _all(self, steps: list[_Step]) -> None:
         await together([partial(_guarded, step) for step in steps])
 
-    async def _sandbox(self, sandbox: Sandbox) -> None:
+    async def _sandbox(self, sandbox: Sandbox, deadline: float) -> None:
         if sandbox.state is SandboxState.CREATING:
-            await self.pods.release(sandbox)
-            await self.pods.discard(sandbox)
+            await self.pods.abandon(sandbox)
         elif sandbox.state is SandboxState.READY:
             reason = await self._lost(sandbox)
             if reason:
                 _log.warning("recovery: sandbox %s is not ready: %s", sandbox.id, reason)
                 self.pods.lost(sandbox, reason)
         if sandbox.boot_id != self.node.boot_id and not sandbox.stopped_at:
-            await self._rebooted(sandbox)
+            async with asyncio.timeout_at(deadline):
+                await self._rebooted(sandbox)
 
     async def _lost(self, sandbox: Sandbox) -> str:
         if sandbox.boot_id != self.node.boot_id:

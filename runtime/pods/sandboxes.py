@@ -1,13 +1,15 @@
 """The life of sandboxes: namespaces without a process, a network, a cgroup, a few files."""
 
+import asyncio
 import contextlib
+import logging
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from runtime import blocking, operations
 from runtime.cgroups.limits import check_usage
@@ -25,6 +27,11 @@ from runtime.spec import NamespaceMode, Resources
 from runtime.spec.resources import check as check_resources
 from runtime.tasks import State
 from store.errors import AlreadyExistsError, Error, FailedPreconditionError, NotFoundError
+
+_log = logging.getLogger(__name__)
+
+# A network without a record of a sandbox can only guess: a start does not wait for it.
+_STRANGER: Final = 5.0
 
 
 class Members(Protocol):
@@ -152,9 +159,19 @@ class SandboxService:
             await self._disconnect(sandbox.namespace, sandbox.id)
         await self._maker.unpin(sandbox)
 
+    async def abandon(self, sandbox: Sandbox) -> None:
+        """Undo a sandbox that was being made, after the network was told that it is not known."""
+        await self._holders.stop(sandbox)
+        await self._maker.unpin(sandbox)
+        await self.discard(sandbox)
+
     async def sweep(self, namespace: str, id_: str) -> None:
         """Remove what a crash left of a sandbox that has no record."""
-        await self._disconnect(namespace, id_)
+        try:
+            async with asyncio.timeout(_STRANGER):
+                await self._disconnect(namespace, id_)
+        except (Error, OSError) as error:
+            _log.warning("recovery: cannot disconnect sandbox %s: %s", id_, error)
         await self._maker.sweep(namespace, id_)
 
     def lost(self, sandbox: Sandbox, reason: str) -> None:

@@ -23,7 +23,7 @@ from store.errors import Error, UnavailableError
 
 _PARALLEL: Final = 8
 _REMEMBERED: Final = 1000
-_LONGEST_PAUSE: Final = 300.0
+_LONGEST_PAUSE: Final = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +124,9 @@ class CniNetwork:
         status = self._selection.status
         if not self._broken:
             return status
-        return replace(status, message="; ".join((status.message, *self._broken.values())))
+        first, *rest = self._broken.values()
+        more = f"; so {len(rest)} more" if rest else ""
+        return replace(status, message=f"{status.message}; {first}{more}")
 
     async def set_pod_cidr(self, cidr: str) -> None:
         """Take the node's pod range from Kubernetes, for plugins with the capability ipRanges."""

@@ -122,6 +122,19 @@ async def test_recovery_goes_on_after_an_error(request_: AttachRequest, step: st
     assert nothing_left(last)
 
 
+async def test_what_recovery_could_not_free_is_freed_later(
+    network: MemoryNetwork, request_: AttachRequest
+) -> None:
+    await network.attach(request_)
+    again = MemoryNetwork(network.records, network.wires)
+    network.wires.failures["disconnect"] = OSError(errno.EIO, os.strerror(errno.EIO))
+    await again.recover(())
+    assert again.holds("a")
+    await again.check()
+    await again.close()
+    assert nothing_left(again)
+
+
 async def test_close_survives_what_can_not_be_deleted(
     network: MemoryNetwork, request_: AttachRequest, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import msgspec
+import pytest
 
 from runtime.pods import ContainerState, Filter, Sandbox, SandboxState
 from runtime.pods.members import EXTENSION
+from store.errors import UnavailableError
 from store.metadata import Container
 from tests.podnode import NAMESPACE, Ground, daemon
 from tests.unit.runtime.pods.test_services import CONTAINER, POD, SHARED
@@ -45,6 +47,24 @@ async def test_a_sandbox_that_was_being_made_is_undone(ground: Ground) -> None:
     async with daemon(ground) as two:
         assert two.pods.list(NAMESPACE, Filter()) == []
     assert ground.left() == []
+
+
+async def test_a_network_that_does_not_let_go_keeps_nothing_else(
+    ground: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with daemon(ground) as one:
+        half, lost = [
+            await one.pods.run(NAMESPACE, replace(POD, metadata=metadata), "")
+            for metadata in (replace(POD.metadata, uid="half"), replace(POD.metadata, uid="lost"))
+        ]
+    record = ground.sandboxes.get(NAMESPACE, half)
+    ground.sandboxes.put(NAMESPACE, half, replace(record, state=SandboxState.CREATING))
+    ground.sandboxes.delete(NAMESPACE, lost)
+    ground.network.refuse_detach = UnavailableError("cannot disconnect: the agent is down")
+    async with daemon(ground) as two:
+        assert two.pods.list(NAMESPACE, Filter()) == []
+    assert ground.left() == []
+    assert f"cannot disconnect sandbox {lost}: " in caplog.text
 
 
 async def test_a_container_without_a_task_is_undone(ground: Ground) -> None:
