@@ -83,10 +83,10 @@ class Place:
             "cni_plugin_seconds": seconds,
         }
 
-    def settings(self, plugin: str = "cni") -> dict[str, dict[str, object]]:
+    def settings(self, plugin: str = "cni", *, seconds: float = 60) -> dict[str, dict[str, object]]:
         """Return all of a daemon's settings."""
         settings = default_settings(self.path, number=5)
-        settings["network"] |= self.network(plugin, seconds=2)
+        settings["network"] |= self.network(plugin, seconds=seconds)
         return settings
 
     def write(self, *more: Plugin) -> None:

@@ -77,6 +77,17 @@ async def test_pods_reach_each_other(client: Client, registry: Registry, logs: P
     await remove(client, server)
 
 
+async def test_a_pod_with_users_of_its_own(
+    client: Client, registry: Registry, place: Place, logs: Path
+) -> None:
+    pod = Pod(name="mapped", logs=logs, users=(200_000, 65_536), ports=[(PORT, 8080)])
+    sandbox, container = await serving_pod(client, registry, pod)
+    assert (await client.output(container, "cat", "/proc/self/uid_map")).split()[1] == "200000"
+    assert await get("127.0.0.1", PORT, "/mapped") == "mapped /mapped\n"
+    await remove(client, sandbox)
+    assert not place.leased()
+
+
 async def test_plugins_are_told_what_they_declare(
     make_daemon: DaemonMaker, place: Place, logs: Path
 ) -> None:
@@ -210,7 +221,7 @@ async def test_a_plugin_that_misbehaves(
     answer, words = BAD_ANSWERS[kind]
     bad = place.script("bad", ADD=answer)
     place.write()
-    own = make_daemon(place.settings())
+    own = make_daemon(place.settings(seconds=2))
     async with connected(own.address) as client:
         await remove(client, (await client.run_pod(Pod(name="warm", logs=logs))).id)
         before = Snapshot.take(own.state, processes=False)

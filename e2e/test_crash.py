@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -121,6 +122,40 @@ async def test_during_stop_and_remove(own: Daemon, registry: Registry, logs: Pat
             await end(client)
             assert await client.list_pods() == []
             assert await client.list() == []
+
+
+async def run_all(client: Client, pods: list[Pod]) -> None:
+    async def one(pod: Pod) -> None:
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await client.run_pod(pod)
+
+    async with asyncio.TaskGroup() as group:
+        for pod in pods:
+            group.create_task(one(pod))
+
+
+async def remove_all(client: Client) -> None:
+    async def one(sandbox: str) -> None:
+        await client.stop_pod(sandbox)
+        await client.remove_pod(sandbox)
+
+    async with asyncio.TaskGroup() as group:
+        for pod in await client.list_pods():
+            group.create_task(one(pod.id))
+
+
+async def test_while_sixty_pods_start_at_once(own: Daemon, logs: Path) -> None:
+    limits = {"kubernetes.io/egress-bandwidth": "10M"}
+    for number in range(4):
+        pods = [
+            Pod(name=f"many-{number}-{each}", logs=logs, ports=[(21000 + each, 80)])
+            for each in range(60)
+        ]
+        pods[::10] = [replace(pod, annotations=limits) for pod in pods[::10]]
+        await killed_during(own, partial(run_all, pods=pods), 0.05 + number * 0.15)
+        async with connected(own.address) as client:
+            await remove_all(client)
+            assert await client.list_pods() == []
 
 
 async def test_during_a_pull(own: Daemon, registry: Registry) -> None:

@@ -20,6 +20,15 @@ pytestmark = pytest.mark.root
 
 Images = Mapping[str, str]
 PORT = 18080
+# An echo request is type 8, the reply type 0; the kernel fills in the rest.
+LISTEN_AND_PING = """
+import socket
+socket.create_server(("", 80)).close()
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as ping:
+    ping.settimeout(5)
+    ping.sendto(bytes((8, 0, 0, 0, 0, 0, 0, 1)), ("127.0.0.1", 0))
+    print("echo reply" if ping.recv(64)[0] == 0 else "something else")
+"""
 
 
 async def tool(client: Client, running: Running, images: Images, name: str = "tool") -> str:
@@ -189,12 +198,18 @@ async def test_shared_memory_is_the_pods_or_the_nodes(
 
 
 async def test_namespaced_sysctls(cri: Client, images: Images, handler: str, logs: Path) -> None:
-    sysctls = {"kernel.shm_rmid_forced": "1", "net.ipv4.ip_local_port_range": "20000 21000"}
+    sysctls = {
+        "kernel.shm_rmid_forced": "1",
+        "net.ipv4.ip_local_port_range": "20000 21000",
+        "net.ipv4.ip_unprivileged_port_start": "80",
+    }
     async with cri.pod(Pod(name="sysctls", logs=logs, sysctls=sysctls), handler) as running:
         container = await tool(cri, running, images)
         assert await cri.output(container, "cat", "/proc/sys/kernel/shm_rmid_forced") == "1"
         ports = await cri.output(container, "cat", "/proc/sys/net/ipv4/ip_local_port_range")
         assert ports.split() == ["20000", "21000"]
+        path = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+        assert await cri.output(container, "cat", path) == "80"
 
 
 @pytest.mark.ferry
@@ -216,16 +231,28 @@ async def test_a_taken_host_port_is_refused(cri: Client, logs: Path, images: Ima
 
 
 @pytest.mark.ferry
+@pytest.mark.parametrize("users", [None, (200_000, 65_536)], ids=["node", "own"])
 async def test_anybody_may_listen_below_1024_and_ping(
+    cri: Client, images: Images, handler: str, logs: Path, users: tuple[int, int] | None
+) -> None:
+    async with cri.pod(Pod(name="plain", logs=logs, users=users), handler) as running:
+        plain = Container(name="plain", image=images[WEB], command=["sleep", "600"])
+        config = plain.config(running.pod)
+        config.linux.security_context.run_as_user.value = 1000
+        container = await cri.run(running, plain, config)
+        assert await cri.output(container, "id", "-u") == "1000"
+        assert await cri.output(container, "python3", "-c", LISTEN_AND_PING) == "echo reply"
+
+
+@pytest.mark.ferry
+async def test_the_nodes_own_sysctls_stay(
     cri: Client, images: Images, handler: str, logs: Path
 ) -> None:
-    async with cri.pod(Pod(name="plain", logs=logs), handler) as running:
+    setting = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    before = setting.read_text().strip()
+    async with cri.pod(Pod(name="host", logs=logs, network="NODE"), handler) as running:
         container = await tool(cri, running, images)
-        folder = Path("/proc/sys/net/ipv4")
-        ports = await cri.output(container, "cat", str(folder / "ip_unprivileged_port_start"))
-        assert ports == "0"
-        groups = await cri.output(container, "cat", str(folder / "ping_group_range"))
-        assert groups.split() == ["0", "2147483647"]
+        assert await cri.output(container, "cat", str(setting)) == before == "1024"
 
 
 @pytest.mark.ferry
