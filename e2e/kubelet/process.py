@@ -57,14 +57,14 @@ class Kubelet(Service):
     """A kubelet in a mount namespace of its own, on the runtime that listens at `runtime`.
 
     Pods outlive it. Its root is a mount point while the block lasts, so that what it mounts there
-    reaches the runtime. `gates` are feature gates, for the next start.
+    reaches the runtime.
     """
 
     def __init__(self, folder: Path, program: Path, runtime: Path) -> None:
         super().__init__(folder)
         self._program = program
         self._runtime = runtime
-        self.gates: Mapping[str, bool] = {}
+        self._changes: Mapping[str, object] = {}
         self.manifests = self.root / "manifests"
         self.logs = self.root / "logs"
 
@@ -85,7 +85,7 @@ class Kubelet(Service):
 
     def start(self) -> float:
         """Write the configuration and start; see `Service.start`. Its ports answer then."""
-        document = configuration(self.root, self._runtime) | {"featureGates": dict(self.gates)}
+        document = {**configuration(self.root, self._runtime), **self._changes}
         self.config.write_text(json.dumps(document, indent=1))
         began = time.monotonic()
         super().start()
@@ -93,6 +93,23 @@ class Kubelet(Service):
             assert time.monotonic() < began + START_SECONDS, f"does not listen:\n{self.tail()}"
             time.sleep(0.02)
         return time.monotonic() - began
+
+    @contextmanager
+    def changed(self, **changes: object) -> Iterator[None]:
+        """Run with other values in the configuration for the block; restarts before and after."""
+        self._configure(changes)
+        try:
+            yield
+        finally:
+            self._configure({})
+
+    def _configure(self, changes: Mapping[str, object]) -> None:
+        self.stop()
+        self._changes = changes
+        # It does not start on what it has written under another policy.
+        for state in self.root.glob("*_manager_state"):
+            state.unlink()
+        self.start()
 
     def argv(self) -> list[str]:
         scratch = self.state / "scratch"

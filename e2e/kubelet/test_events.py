@@ -17,11 +17,8 @@ PREFIX = "kubelet_evented_pleg_connection_"
 
 @pytest.fixture(scope="module")
 def listener(kubelet: Kubelet) -> Iterator[None]:
-    kubelet.gates = {"EventedPLEG": True}
-    kubelet.restart()
-    yield
-    kubelet.gates = {}
-    kubelet.restart()
+    with kubelet.changed(featureGates={"EventedPLEG": True}):
+        yield
 
 
 async def counts(kube: Node) -> dict[str, float]:

@@ -31,14 +31,9 @@ METRICS = {
 @pytest.fixture(scope="module", params=["cadvisor", "cri"])
 def source(request: pytest.FixtureRequest, kubelet: Kubelet) -> Iterator[str]:
     """Where the kubelet has its numbers from."""
-    gates = GATES if request.param == "cri" else {}
-    if gates:
-        kubelet.gates = gates
-        kubelet.restart()
-    yield request.param
-    if gates:
-        kubelet.gates = {}
-        kubelet.restart()
+    changes = {"featureGates": GATES} if request.param == "cri" else {}
+    with kubelet.changed(**changes):
+        yield request.param
 
 
 async def until(kube: Node, name: str, told: Callable[[usage.Pod], object]) -> usage.Pod:
