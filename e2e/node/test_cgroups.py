@@ -1,5 +1,6 @@
 """What the kernel is told of a container's limits on cgroup v2, with both cgroup drivers."""
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -7,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from grpc import StatusCode, aio
 
 from cri.api.runtime.v1 import api_pb2 as pb
-from e2e.client import Client, Container, Pod, Running
+from e2e.client import Client, Container, Pod, Running, code
 from e2e.node.installed import CGROUPS, cgroup_of, systemctl
 
 pytestmark = pytest.mark.root
@@ -138,6 +140,41 @@ async def follow_update(cri: Client, container: str, directory: Path) -> None:
     assert (told.cpu_quota, told.memory_limit_in_bytes) == (30_000, 96 << 20)
 
 
+async def test_an_update_that_fails_halfway_changes_nothing(
+    cri: Client, image: str, driver: str, handler: str, logs: Path
+) -> None:
+    """No machine has this processor. systemd must not bring the refused limits back, either."""
+    names = ("cpu.max", "cpu.weight", "memory.max", "memory.high", "memory.swap.max", "cpuset.cpus")
+    async with cri.pod(Pod(name="half", logs=logs), handler) as running:
+        container = await cri.run(running, Container(name="main", image=image, command=SLEEP))
+        directory = cgroup_of(await cri.pid(container))
+        before = values(directory, *names)
+        request = pb.UpdateContainerResourcesRequest(
+            container_id=container,
+            linux=pb.LinuxContainerResources(
+                cpu_quota=30_000,
+                cpu_shares=2048,
+                memory_limit_in_bytes=96 << 20,
+                cpuset_cpus="8000",
+                unified={"memory.high": str(48 << 20)},
+            ),
+        )
+        with pytest.raises(aio.AioRpcError, match="update"):
+            await cri.runtime.UpdateContainerResources(request)
+        assert values(directory, *names) == before
+        if driver == "systemd":
+            systemctl("daemon-reload")
+            assert values(directory, *names) == before
+        told = (await cri.status(container)).resources.linux
+        assert (told.memory_limit_in_bytes, told.cpuset_cpus) == (128 << 20, "")
+        assert not told.unified
+        request.linux.CopyFrom(pb.LinuxContainerResources(memory_limit_in_bytes=4096))
+        with pytest.raises(aio.AioRpcError, match="bytes of memory, more than") as error:
+            await cri.runtime.UpdateContainerResources(request)
+        assert code(error.value) is StatusCode.FAILED_PRECONDITION
+        assert values(directory, *names) == before
+
+
 async def test_a_pod_without_a_parent(cri: Client, image: str, handler: str, logs: Path) -> None:
     async with cri.pod(Pod(name="alone", logs=logs), handler) as running:
         container = await cri.run(running, Container(name="main", image=image, command=SLEEP))
@@ -185,7 +222,28 @@ async def test_statistics_are_read_from_the_cgroup(
     cri: Client, image: str, handler: str, logs: Path
 ) -> None:
     async with cri.pod(Pod(name="stats", logs=logs), handler) as running:
-        container = await cri.run(running, Container(name="main", image=image, command=SLEEP))
+        busy = Container(name="main", image=image, command=["sh", "-c", "while :; do :; done"])
+        container = await cri.run(running, busy)
         directory = cgroup_of(await cri.pid(container))
-        assert (directory / "memory.current").read_text().strip() != "0"
-        assert int((directory / "pids.current").read_text()) == 1
+        await asyncio.sleep(1.1)
+        answer = await cri.runtime.ContainerStats(pb.ContainerStatsRequest(container_id=container))
+        stats = answer.stats
+        used = dict(line.split() for line in (directory / "cpu.stat").read_text().splitlines())
+        assert 0 < stats.cpu.usage_core_nano_seconds.value <= int(used["usage_usec"]) * 1000
+        assert stats.memory.usage_bytes.value > 0
+        left = stats.memory.available_bytes.value
+        assert left == (128 << 20) - stats.memory.working_set_bytes.value
+        assert stats.swap.swap_usage_bytes.value == 0
+        told = Path("/proc/pressure/cpu").exists()
+        assert stats.cpu.HasField("psi") == stats.memory.HasField("psi") == told
+        assert stats.HasField("io") == told
+        if told:
+            assert stats.cpu.psi.Some.Total > 0
+        metrics = await cri.runtime.ListPodSandboxMetrics(pb.ListPodSandboxMetricsRequest())
+        names = {metric.name for metric in metrics.pod_metrics[0].container_metrics[0].metrics}
+        assert {"container_threads", "container_spec_cpu_shares", "container_memory_rss"} <= names
+        assert ("container_pressure_cpu_waiting_seconds_total" in names) == told
+        listed = await cri.runtime.ListPodSandboxStats(pb.ListPodSandboxStatsRequest())
+        (pod,) = listed.stats
+        assert pod.linux.process.process_count.value == 1
+        assert pod.linux.memory.usage_bytes.value >= stats.memory.rss_bytes.value

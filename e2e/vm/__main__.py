@@ -25,7 +25,7 @@ from e2e.vm.machine import Machine, MachineError, Size, Wire, why_not
 
 _TESTS: Final = (
     "cd /root/ferry && FERRY_NODE=/host/registry PYTHONPATH=/host/site:/root/ferry "
-    "/opt/ferry/venv/bin/python -m pytest -p no:cacheprovider"
+    "/opt/ferry/venv/bin/python -m pytest -p no:cacheprovider -p no:hypothesispytest"
 )
 _TEST_SECONDS: Final = 4 * 3600.0
 _INSTALL_SECONDS: Final = 1800.0
