@@ -10,7 +10,7 @@ from runtime.cgroups.limits import check_usage
 from runtime.rollback import Rollback
 from runtime.spec import Resources
 from runtime.tasks import Task
-from store.errors import FailedPreconditionError, NotFoundError
+from store.errors import Error, FailedPreconditionError, NotFoundError
 
 
 @asynccontextmanager
@@ -19,6 +19,7 @@ async def limited(cgroups: Cgroups, task: Task, resources: Resources) -> AsyncIt
 
     Raises:
         FailedPreconditionError: the task uses more memory than it might, or has no cgroup.
+        Error: the block's, with what could not be put back.
     """
 
     def look() -> Limits:
@@ -31,12 +32,18 @@ async def limited(cgroups: Cgroups, task: Task, resources: Resources) -> AsyncIt
             f"new limit of {resources.memory_limit}"
         )
 
-    async with Rollback() as undo:
-        try:
-            before = await blocking.run("read limits", task.id, look)
-        except NotFoundError as error:
-            raise FailedPreconditionError(f"cannot update container {task.id}: {error}") from error
-        restore = partial(cgroups.restore, before)
-        undo.push("put limits back", blocking.run, "put limits back", task.id, restore)
-        yield
-        undo.keep()
+    try:
+        before = await blocking.run("read limits", task.id, look)
+    except NotFoundError as error:
+        raise FailedPreconditionError(f"cannot update container {task.id}: {error}") from error
+    restore = partial(cgroups.restore, before)
+    undo = Rollback()
+    undo.push("put limits back", blocking.run, "put limits back", task.id, restore)
+    try:
+        async with undo:
+            yield
+            undo.keep()
+    except Error as error:
+        if undo.failures:
+            raise Error(f"{error}; some limits are new now: {undo.failures[0]}") from error
+        raise

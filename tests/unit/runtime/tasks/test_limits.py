@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cgroups import Counters
+from runtime.cgroups import Counters, Limits
 from runtime.spec import Resources
 from runtime.tasks import State, Task
 from runtime.tasks.limits import limited
-from store.errors import FailedPreconditionError
+from store.errors import Error, FailedPreconditionError
 from tests.fakes.cgroups import MemoryCgroups
 
 LIMITS = Resources(memory_limit=4096, unified={"memory.high": "1"})
@@ -87,3 +87,18 @@ async def test_a_task_that_has_just_ended(cgroups: MemoryCgroups, task: Task) ->
     with pytest.raises(FailedPreconditionError, match=r"update container c1: .*is gone"):
         async with limited(cgroups, task, LIMITS):
             raise AssertionError
+
+
+class _Stubborn(MemoryCgroups):
+    """Refuses to have limits put back."""
+
+    def restore(self, limits: Limits) -> None:
+        raise Error(f"cannot put limits back: {limits.directory}/memory.max")
+
+
+async def test_limits_that_stay_half_changed_are_told_of(task: Task) -> None:
+    stubborn = _Stubborn()
+    stubborn.members["/c"] = [1]
+    with pytest.raises(Error, match=r"^refused; some limits are new now: .*/c/memory\.max"):
+        async with limited(stubborn, task, LIMITS):
+            raise FailedPreconditionError("refused")
