@@ -72,12 +72,12 @@ async def test_kills_in_the_middle_leave_no_address(own: Daemon, place: Place, l
         warm = Pod(name="warm", logs=logs, ports=[(PORT, 8080)])
         await remove(client, (await client.run_pod(warm)).id)
     before = Snapshot.take(own.state, processes=False)
-    for number in range(6):
+    for number in range(4):
         pods = [
             Pod(name=f"cut-{number}-{each}", logs=logs, ports=[(PORT + each, 8080)])
             for each in range(number * 4 + 1)
         ]
-        await killed_while_running(own, asyncio.sleep(0.01 + number * 0.2), *pods)
+        await killed_while_running(own, asyncio.sleep(0.01 + number * 0.3), *pods)
         async with connected(own.address) as client:
             for left in await client.list_pods():
                 await remove(client, left.id)
