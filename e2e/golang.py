@@ -65,7 +65,7 @@ class Programs:
         result = subprocess.run(
             ["go", "build", f"-ldflags={self.ldflags}", "-o", f"{folder}/", "tool"],
             cwd=self.module,
-            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"},
+            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"},
             capture_output=True,
             text=True,
             check=False,
