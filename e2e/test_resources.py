@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import shutil
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,8 +12,11 @@ import pytest
 from grpc import StatusCode, aio
 
 from cri.api.runtime.v1 import api_pb2 as pb
-from e2e.client import Client, Container, Pod, code
+from e2e.client import Client, Container, Pod, code, connected
+from e2e.conftest import DaemonMaker
+from e2e.daemon import default_settings
 from e2e.images import BUSYBOX
+from e2e.registry import Registry
 
 pytestmark = pytest.mark.root
 
@@ -63,6 +69,13 @@ async def update(client: Client, container: str, **fields: object) -> None:
     await client.runtime.UpdateContainerResources(
         pb.UpdateContainerResourcesRequest(container_id=container, linux=message)
     )
+
+
+async def refused(client: Client, container: str, **fields: object) -> StatusCode:
+    """Return how an update that must fail did."""
+    with pytest.raises(aio.AioRpcError) as error:
+        await update(client, container, **fields)
+    return code(error.value)
 
 
 async def reported(client: Client, container: str) -> pb.LinuxContainerResources:
@@ -259,6 +272,39 @@ async def test_many_updates_at_once_end_in_one_of_them(
         told = (await reported(cri, container)).memory_limit_in_bytes
         assert told in {number * MIB for number in range(64, 72)}
         assert (await limits(cri, container))["memory_limit_in_bytes"] == str(told)
+
+
+async def test_an_update_that_dies_with_the_daemon_is_undone_by_the_next(
+    registry: Registry, make_daemon: DaemonMaker, tmp_path: Path, logs: Path
+) -> None:
+    """The handler's program applies the limits, and then hangs until the daemon is killed."""
+    slow, done = tmp_path / "slow", tmp_path / "done"
+    crun = shutil.which("crun", path=f"/opt/ferry/bin:{os.environ['PATH']}")
+    wait = f"echo $$ >{done}.new; mv {done}.new {done}; exec sleep 600"
+    hang = f'case " $* " in *" update "*) {crun} "$@"; {wait};; esac'
+    slow.write_text(f'#!/bin/sh\n{hang}\nexec {crun} "$@"\n')
+    slow.chmod(0o755)
+    settings = default_settings(tmp_path / "daemon0", number=1)
+    daemon = make_daemon({**settings, "runtimes.slow": {"binary": str(slow)}})
+    async with connected(daemon.address) as client:
+        image = await client.pull(registry.reference(BUSYBOX))
+        pod = await client.run_pod(Pod(name="slow", logs=logs), "slow")
+        container = await client.run(pod, sleeper({BUSYBOX: image}))
+        before = await limits(client, container)
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(refused(client, container, memory_limit_in_bytes=64 * MIB))
+            async with asyncio.timeout(20):
+                while not done.exists():
+                    await asyncio.sleep(0.02)
+            assert await limits(client, container) != before
+            await asyncio.to_thread(daemon.restart, crash=True)
+        assert call.result() is StatusCode.UNAVAILABLE
+        os.kill(int(done.read_text()), signal.SIGKILL)
+    async with connected(daemon.address) as client:
+        assert await limits(client, container) == before
+        assert (await reported(client, container)).memory_limit_in_bytes == 128 * MIB
+        await client.stop_pod(pod.id)
+        await client.remove_pod(pod.id)
 
 
 # --- limits of a pod

@@ -6,10 +6,13 @@ A record that makes no sense becomes UNKNOWN with the reason, and keeps nobody e
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
+from runtime import blocking
 from runtime.tasks import State, Task, states
 from runtime.tasks.keeper import Keeper
+from runtime.tasks.limits import put_back_interrupted
 from store.errors import FailedPreconditionError
 
 _log = logging.getLogger(__name__)
@@ -71,6 +74,8 @@ class Recovery:
     async def _found(self, task: Task) -> None:
         if task.process is None or task.monitor is None:
             raise FailedPreconditionError("its record names no process")
+        put_back = partial(put_back_interrupted, self._keeper.parts.cgroups, task)
+        await blocking.run("put limits back", task.id, put_back)
         alive = self._processes.send(task.process, 0)
         monitored = self._processes.send(task.monitor, 0)
         handler = self._keeper.handler(task)

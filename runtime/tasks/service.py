@@ -224,8 +224,8 @@ class TaskService:
         await self._settled(self.get(namespace, id_))
         task = self._in(namespace, id_, State.CREATED, State.RUNNING)
         handler = self._keeper.handler(task)
-        async with limited(self._parts.cgroups, task, resources):
-            await self._parts.runtime.update(handler, id_, resources)
+        apply = partial(self._parts.runtime.update, handler, id_, resources)
+        async with limited(self._parts.cgroups, task, resources, apply):
             yield
 
     async def reopen_log(self, namespace: str, id_: str) -> None:

@@ -1,5 +1,6 @@
 """Each step of new limits fails once: nothing has changed, and a retry works."""
 
+import msgspec
 import pytest
 
 from runtime.cgroups import Counters
@@ -106,3 +107,21 @@ async def test_every_step_of_a_pods_new_limits_is_undone_when_it_fails(ground: G
         sandbox = one.pods.get(NAMESPACE, pod)
         assert (sandbox.overhead, sandbox.resources) == (BEFORE, AFTER)
         await one.pods.remove(NAMESPACE, pod)
+
+
+async def test_an_update_that_dies_with_the_daemon_is_undone_by_the_next(ground: Ground) -> None:
+    """The file and the limits are as they are when the runtime has written some of them."""
+    async with daemon(ground) as one:
+        pod = await one.pods.run(NAMESPACE, POD, "")
+        id_ = await one.containers.create(NAMESPACE, pod, CONTAINER)
+        await one.containers.start(NAMESPACE, id_)
+        task = one.tasks.get(NAMESPACE, id_)
+        before = ground.cgroups.limits(task.cgroup)
+    (task.directory / "limits.json").write_bytes(msgspec.json.encode(before))
+    ground.cgroups.files[task.cgroup] = {"memory.max": "1\n"}
+    async with daemon(ground) as two:
+        assert ground.cgroups.limits(task.cgroup) == before
+        assert not (task.directory / "limits.json").exists()
+        assert two.containers.get(NAMESPACE, id_).container.resources == BEFORE
+        await two.containers.update(NAMESPACE, id_, AFTER)
+        await two.pods.remove(NAMESPACE, pod)

@@ -1,16 +1,25 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runtime.cgroups import Counters, Limits
 from runtime.spec import Resources
 from runtime.tasks import State, Task
-from runtime.tasks.limits import limited
+from runtime.tasks.limits import limited, put_back_interrupted
 from store.errors import Error, FailedPreconditionError
 from tests.fakes.cgroups import MemoryCgroups
 
 LIMITS = Resources(memory_limit=4096, unified={"memory.high": "1"})
+
+
+async def never() -> None:
+    raise AssertionError
+
+
+async def refuse() -> None:
+    raise FailedPreconditionError("refused")
 
 
 @pytest.fixture
@@ -36,32 +45,41 @@ def cgroups() -> MemoryCgroups:
 
 
 async def test_what_goes_well_stays(cgroups: MemoryCgroups, task: Task) -> None:
-    async with limited(cgroups, task, LIMITS):
+    async def apply() -> None:
+        assert journal.exists()
         cgroups.files["/c"]["memory.max"] = "4096\n"
+
+    journal = task.directory / "limits.json"
+    async with limited(cgroups, task, LIMITS, apply):
+        assert not journal.exists()
     assert cgroups.files["/c"] == {"memory.max": "4096\n", "memory.high": "0\n"}
 
 
 async def test_what_fails_is_taken_back_with_what_the_request_names(
     cgroups: MemoryCgroups, task: Task
 ) -> None:
-    def change() -> None:
+    async def apply() -> None:
         cgroups.files["/c"] = {"memory.max": "4096\n", "memory.high": "1\n"}
         raise RuntimeError("halfway")
 
     with pytest.raises(RuntimeError, match="halfway"):
-        async with limited(cgroups, task, LIMITS):
-            change()
+        async with limited(cgroups, task, LIMITS, apply):
+            raise AssertionError
+    assert list(task.directory.iterdir()) == []
     assert cgroups.files["/c"] == {"memory.max": "max\n", "memory.high": "0\n"}
 
 
 async def test_a_caller_that_leaves_takes_nothing_half_done(
     cgroups: MemoryCgroups, task: Task
 ) -> None:
+    async def apply() -> None:
+        cgroups.files["/c"]["memory.max"] = "4096\n"
+        asked.set()
+        await asyncio.Event().wait()
+
     async def change() -> None:
-        async with limited(cgroups, task, LIMITS):
-            cgroups.files["/c"]["memory.max"] = "4096\n"
-            asked.set()
-            await asyncio.Event().wait()
+        async with limited(cgroups, task, LIMITS, apply):
+            raise AssertionError
 
     asked = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -77,7 +95,7 @@ async def test_less_memory_than_it_uses_is_refused_before_anything(
     with pytest.raises(
         FailedPreconditionError, match=r"update container c1: it uses 4096 bytes.*limit of 4095"
     ):
-        async with limited(cgroups, task, Resources(memory_limit=4095)):
+        async with limited(cgroups, task, Resources(memory_limit=4095), never):
             raise AssertionError
     assert cgroups.files["/c"] == {"memory.max": "max\n"}
 
@@ -85,7 +103,7 @@ async def test_less_memory_than_it_uses_is_refused_before_anything(
 async def test_a_task_that_has_just_ended(cgroups: MemoryCgroups, task: Task) -> None:
     del cgroups.members["/c"]
     with pytest.raises(FailedPreconditionError, match=r"update container c1: .*is gone"):
-        async with limited(cgroups, task, LIMITS):
+        async with limited(cgroups, task, LIMITS, never):
             raise AssertionError
 
 
@@ -100,5 +118,28 @@ async def test_limits_that_stay_half_changed_are_told_of(task: Task) -> None:
     stubborn = _Stubborn()
     stubborn.members["/c"] = [1]
     with pytest.raises(Error, match=r"^refused; some limits are new now: .*/c/memory\.max"):
-        async with limited(stubborn, task, LIMITS):
-            raise FailedPreconditionError("refused")
+        async with limited(stubborn, task, LIMITS, refuse):
+            raise AssertionError
+    assert (task.directory / "limits.json").exists(), "the next daemon tries again"
+
+
+def test_what_a_dead_daemon_was_changing_is_put_back(cgroups: MemoryCgroups, task: Task) -> None:
+    before = cgroups.limits("/c", ["memory.high"])
+    (task.directory / "limits.json").write_bytes(msgspec.json.encode(before))
+    cgroups.files["/c"] = {"memory.max": "4096\n", "memory.high": "1\n"}
+    put_back_interrupted(cgroups, task)
+    assert cgroups.limits("/c") == before
+    assert list(task.directory.iterdir()) == []
+    cgroups.files["/c"]["memory.max"] = "4096\n"
+    put_back_interrupted(cgroups, task)
+    assert cgroups.files["/c"]["memory.max"] == "4096\n"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "nonsense"])
+def test_a_damaged_note_changes_nothing(
+    cgroups: MemoryCgroups, task: Task, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (task.directory / "limits.json").write_text(text)
+    put_back_interrupted(cgroups, task)
+    assert cgroups.files["/c"] == {"memory.max": "max\n"}
+    assert "limits of task ns/c1 stay as they are" in caplog.text
