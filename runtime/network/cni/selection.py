@@ -32,20 +32,33 @@ class Selection:
         self._directory = directory
         self._chain = chain
         self._looking = asyncio.Lock()
+        # The numbers of the last look that began, and of the last that came to its end.
+        self._begun = 0
+        self._done = 0
 
     def __repr__(self) -> str:
         return f"<Selection {self._directory}: {self.status.reason}>"
 
     async def refresh(self) -> None:
-        """Look again; nothing raises, what is wrong is in the status."""
+        """Look again; nothing raises, what is wrong is in the status.
+
+        Those who ask while somebody looks share the next look: plugins may be slow to answer.
+        """
+        asked = self._begun
         async with self._looking:
-            look = partial(read, self._directory)
-            reading = await blocking.run("read network configurations", str(self._directory), look)
-            self.chosen, status = await self._judge(reading)
-            if status != self.status:
-                level = logging.INFO if status.ready else logging.WARNING
-                _log.log(level, "network: %s: %s", status.reason, status.message)
-            self.status = status
+            if self._done <= asked:
+                self._begun = number = self._begun + 1
+                await self._look()
+                self._done = number
+
+    async def _look(self) -> None:
+        look = partial(read, self._directory)
+        reading = await blocking.run("read network configurations", str(self._directory), look)
+        self.chosen, status = await self._judge(reading)
+        if status != self.status:
+            level = logging.INFO if status.ready else logging.WARNING
+            _log.log(level, "network: %s: %s", status.reason, status.message)
+        self.status = status
 
     async def _judge(self, reading: Reading) -> tuple[Chosen | None, NetworkStatus]:
         configuration = reading.configuration

@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -96,4 +97,29 @@ async def test_a_plugin_that_is_not_ready_stays_chosen(
     assert caplog.text.count("PluginNotReady") == 1
     plugins.failures.clear()
     await selection.refresh()
+    assert selection.status.ready
+
+
+async def test_those_who_ask_at_once_share_a_look(
+    selection: Selection, plugins: MemoryPlugins, tmp_path: Path
+) -> None:
+    configure(tmp_path / "net.d", version="1.1.0")
+    await selection.refresh()
+    plugins.calls.clear()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(selection.refresh())
+    # One had begun when the others asked: what it saw may be old.
+    assert plugins.verbs() == ["addresses STATUS"] * 2
+
+
+async def test_a_look_that_is_cut_off_is_not_shared(selection: Selection, tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as group:
+        first, second, third = [group.create_task(selection.refresh()) for _ in range(3)]
+        for task in (first, second):
+            for _ in range(3):  # until it is its turn
+                await asyncio.sleep(0)
+            task.cancel()
+        configure(tmp_path / "net.d")
+    assert third.done()
     assert selection.status.ready
