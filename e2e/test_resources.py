@@ -307,6 +307,11 @@ async def test_an_update_that_dies_with_the_daemon_is_undone_by_the_next(
         await client.remove_pod(pod.id)
 
 
+async def test_a_kubelet_is_told_who_owns_the_cgroups(cri: Client) -> None:
+    answer = await cri.runtime.RuntimeConfig(pb.RuntimeConfigRequest())
+    assert answer.linux.cgroup_driver == pb.CGROUPFS
+
+
 # --- limits of a pod
 
 

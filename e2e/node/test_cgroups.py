@@ -63,6 +63,11 @@ async def limited(
     return await cri.run(running, container, config)
 
 
+async def test_a_kubelet_is_told_who_owns_the_cgroups(cri: Client, driver: str) -> None:
+    answer = await cri.runtime.RuntimeConfig(pb.RuntimeConfigRequest())
+    assert answer.linux.cgroup_driver == pb.CgroupDriver.Value(driver.upper())
+
+
 async def test_limits_reach_the_kernel(
     cri: Client, image: str, driver: str, handler: str, logs: Path
 ) -> None:
