@@ -4,7 +4,9 @@ A file with an unknown field is refused, as the specification says: it may be ab
 must not be left out.
 """
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -121,8 +123,7 @@ def read(path: Path) -> Document:
         InvalidArgumentError: it is no CDI file that this can be made sense of; names the field.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST + 1)
+        text = _content(path)
     except OSError as error:
         raise Error(f"cannot read {path}: {error.strerror}") from error
     if len(text) > _LARGEST:
@@ -131,6 +132,18 @@ def read(path: Path) -> Document:
         return parse(text, json=path.suffix == ".json")
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"cannot use {path}: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    # Whoever opens a named pipe waits for a writer, unless he says that he will not.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidArgumentError(f"cannot use {path}: not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(_LARGEST + 1)
+    finally:
+        os.close(descriptor)
 
 
 def parse(text: bytes, *, json: bool) -> Document:

@@ -1,3 +1,5 @@
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,12 @@ def test_names_of_devices(name: str) -> None:
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="vendor/class=name"):
         check_name(name)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "v.json")
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(InvalidArgumentError, match=r"v\.json: not a regular file"):
+        read(tmp_path / "v.json")
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
