@@ -23,6 +23,7 @@ from typing import Final
 from e2e.vm import disk
 from e2e.vm.machine import Machine, MachineError, Size, Wire, why_not
 
+# hypothesis is there to be imported; its plugin wants a part that is compiled for another Python.
 _TESTS: Final = (
     "cd /root/ferry && FERRY_NODE=/host/registry PYTHONPATH=/host/site:/root/ferry "
     "/opt/ferry/venv/bin/python -m pytest -p no:cacheprovider -p no:hypothesispytest"
