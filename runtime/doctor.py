@@ -164,10 +164,20 @@ def of_apparmor(problem: str) -> Finding:
     return _less("AppArmor", text, "or name a loaded profile as Localhost")
 
 
-def of_user_namespaces(obstacle: str) -> Finding:
-    """Judge user namespaces of pods by what stands in their way."""
-    grade = Grade.LIMITED if obstacle else Grade.OK
-    return Finding(subject="user namespaces", grade=grade, text=obstacle or "pods may have them")
+def of_user_namespaces(obstacle: str, handlers: Mapping[str, Handler]) -> Finding:
+    """Judge user namespaces of pods by what stands in their way, on the node or in a handler."""
+    subject = "user namespaces"
+    if obstacle:
+        return _less(subject, obstacle)
+    without = sorted(
+        name
+        for name, handler in handlers.items()
+        if name and not (handler.features.user_namespaces and handler.features.idmap_mounts)
+    )
+    if without:
+        text = f"not with {' and '.join(without)}, which cannot map the ids of mounts"
+        return _less(subject, text, "runc 1.2 and crun 1.9 can")
+    return Finding(subject=subject, grade=Grade.OK, text="pods may have them")
 
 
 def of_devices(problems: Sequence[str]) -> Iterator[Finding]:

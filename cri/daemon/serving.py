@@ -150,7 +150,7 @@ def _add_services(
         devices = await blocking.run("look at devices", "CDI", node.devices.problems)
         return [
             *nodes.findings(equipment),
-            doctor.of_user_namespaces(node.users_obstacle),
+            doctor.of_user_namespaces(node.users_obstacle, equipment.handlers),
             *doctor.of_devices(devices),
             doctor.of_network(pods.network.status()),
         ]

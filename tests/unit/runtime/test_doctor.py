@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,15 @@ def test_what_is_wrong_with_devices_is_said() -> None:
 
 
 def test_user_namespaces_are_judged_by_what_is_in_their_way() -> None:
-    fine, missing = of_user_namespaces(""), of_user_namespaces("switched off")
+    able = replace(CRUN, features=Features(user_namespaces=True, idmap_mounts=True))
+    old = replace(RUNC, features=Features(user_namespaces=True))
+    fine = of_user_namespaces("", {"crun": able, "": able})
     assert (fine.grade, fine.text) == (Grade.OK, "pods may have them")
+    missing = of_user_namespaces("switched off", {"crun": able})
     assert (missing.grade, missing.text) == (Grade.LIMITED, "switched off")
+    partly = of_user_namespaces("", {"crun": able, "runc": old, "": old})
+    assert partly.grade is Grade.LIMITED
+    assert partly.line() == (
+        "user namespaces: not with runc, which cannot map the ids of mounts;"
+        " runc 1.2 and crun 1.9 can"
+    )
