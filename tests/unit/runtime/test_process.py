@@ -126,13 +126,16 @@ async def test_no_program_outlives_its_block() -> None:
 async def test_not_even_when_the_block_is_cancelled_twice(tmp_path: Path) -> None:
     deaf = tmp_path / "deaf"
     process = spawn(shell(f"trap '' TERM; touch {deaf}; while :; do sleep 0.01; done"))
+    held = asyncio.Event()
 
     async def hold() -> None:
         async with supervised(process, grace=1):
+            held.set()
             await asyncio.sleep(1000)
 
     async with asyncio.TaskGroup() as group:
         task = group.create_task(hold())
+        await held.wait()  # a task that is cancelled before it begins holds nothing
         await until(deaf.exists)
         task.cancel()
         await asyncio.sleep(0.02)
