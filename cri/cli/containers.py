@@ -1,7 +1,8 @@
-"""`ferry ps`, `logs` and `exec`."""
+"""`ferry ps`, `logs`, `exec` and `attach`."""
 
+import asyncio
 import sys
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -12,10 +13,12 @@ from cri.cli.logfile import Reader
 from cri.cli.names import Candidate, pick
 from cri.cli.options import DEFAULT_ADDRESS, PROGRAM, Address, Json
 from cri.cli.output import age, print_json, print_messages, print_table, short
+from store.errors import DeadlineExceededError
 
 if TYPE_CHECKING:
     from cri.api.runtime.v1 import api_pb2
     from cri.cli.daemon import Daemon
+    from runtime.io import Wanted
 
 # By the numbers of CRI's ContainerState.
 _STATES: Final = ("created", "running", "exited", "unknown")
@@ -26,12 +29,16 @@ ContainerName = Annotated[
     typer.Argument(help="Id, name or POD/NAME.", autocompletion=complete_containers),
 ]
 
+Stdin = Annotated[bool, typer.Option("--stdin", "-i", help="Pass our input on.")]
+Tty = Annotated[bool, typer.Option("--tty", "-t", help="It has a terminal, of our size.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     app.command()(command(ps))
     app.command()(command(logs))
     app.command("exec", context_settings=PROGRAM)(command(exec_))
+    app.command()(command(attach))
 
 
 async def ps(
@@ -87,15 +94,22 @@ async def logs(
 async def exec_(
     container: ContainerName,
     command: Annotated[list[str], typer.Argument(help="A program and its arguments.")],
+    stdin: Stdin = False,
+    tty: Tty = False,
     timeout: Annotated[int, typer.Option(min=0, help="Seconds; 0 for no limit.")] = 0,
     address: Address = DEFAULT_ADDRESS,
     json: Json = False,
 ) -> None:
     """Run a program in a container and print its output; the exit code is the program's.
 
-    Options of ferry come before CONTAINER.
+    Options of ferry come before CONTAINER. With -i or -t output comes as it is written, with
+    --json one object a piece; without them it comes at the end.
     """
     async with connect(address) as daemon:
+        if stdin or tty:
+            wanted = _wanted(stdin=stdin, tty=tty)
+            url = await daemon.exec_url(await find(daemon, container), command, wanted)
+            await _converse(url, wanted, timeout=timeout, as_json=json)
         answer = await daemon.execute(await find(daemon, container), command, timeout)
     if json:
         print_json(
@@ -110,6 +124,42 @@ async def exec_(
         sys.stdout.flush()
         sys.stderr.buffer.write(answer.stderr)
     raise typer.Exit(answer.exit_code)
+
+
+async def attach(
+    container: ContainerName,
+    stdin: Stdin = False,
+    tty: Tty = False,
+    address: Address = DEFAULT_ADDRESS,
+    json: Json = False,
+) -> None:
+    """Join a container's own output, and input with -i, as they come from now on.
+
+    A container with a terminal wants -t. With --json one object for each piece of output.
+    """
+    async with connect(address) as daemon:
+        wanted = _wanted(stdin=stdin, tty=tty)
+        url = await daemon.attach_url(await find(daemon, container), wanted)
+        await _converse(url, wanted, timeout=0, as_json=json)
+
+
+def _wanted(*, stdin: bool, tty: bool) -> "Wanted":
+    from runtime.io import Wanted  # noqa: PLC0415 - see cri.cli
+
+    return Wanted(stdin=stdin, stdout=True, stderr=not tty, terminal=tty)
+
+
+async def _converse(url: str, wanted: "Wanted", *, timeout: int, as_json: bool) -> NoReturn:
+    from cri.cli.sessions import converse  # noqa: PLC0415 - see cri.cli
+
+    try:
+        async with asyncio.timeout(timeout or None):
+            code = await converse(url, wanted, as_json=as_json)
+    except TimeoutError as error:
+        raise DeadlineExceededError(
+            f"cannot go on: no end within {timeout} s; the program was killed"
+        ) from error
+    raise typer.Exit(code)
 
 
 async def find(daemon: "Daemon", wanted: str) -> str:

@@ -15,6 +15,7 @@ from cri.api.runtime.v1 import api_pb2_grpc
 from cri.cli.reach import obstacle, unreachable
 from cri.errors import error_class
 from runtime.doctor import Finding, Grade
+from runtime.io import Wanted
 from store.errors import DeadlineExceededError, Error, NotFoundError, UnimplementedError
 
 Request_contra = TypeVar("Request_contra", bound=Message, contravariant=True)
@@ -179,6 +180,21 @@ class Daemon:
         request = pb.ExecSyncRequest(container_id=container, cmd=argv, timeout=timeout)
         return await self._ask(self._runtime.ExecSync, request, None)
 
+    async def exec_url(self, container: str, argv: Sequence[str], wanted: Wanted) -> str:
+        """Return where a program runs in a container for whoever comes first."""
+        request = pb.ExecRequest(container_id=container, cmd=argv, **_streams(wanted))
+        return (await self._ask(self._runtime.Exec, request)).url
+
+    async def attach_url(self, container: str, wanted: Wanted) -> str:
+        """Return where a container's own streams are joined."""
+        request = pb.AttachRequest(container_id=container, **_streams(wanted))
+        return (await self._ask(self._runtime.Attach, request)).url
+
+    async def forward_url(self, pod: str, port: int) -> str:
+        """Return where a port of a pod is reached."""
+        request = pb.PortForwardRequest(pod_sandbox_id=pod, port=[port])
+        return (await self._ask(self._runtime.PortForward, request)).url
+
     async def _ask(
         self,
         method: _Method[Request_contra, Response_co],
@@ -208,6 +224,15 @@ class Daemon:
                 " `systemctl kill -s USR1 ferryd` makes it log what it does"
             )
         return error_class(code)(text)
+
+
+def _streams(wanted: Wanted) -> dict[str, bool]:
+    return {
+        "stdin": wanted.stdin,
+        "stdout": wanted.stdout,
+        "stderr": wanted.stderr,
+        "tty": wanted.terminal,
+    }
 
 
 @asynccontextmanager

@@ -113,12 +113,21 @@ class SpdyStreams:
 
     Args:
         link: carries the connection.
-        opened: called with each new stream; it replies (`accept`) or resets it.
+        opened: called with each new stream of the peer's; it replies (`accept`) or resets it.
+        limit: how many streams may be open at once; the peer's beyond it are refused.
+        server: whether the peer is the client.
     """
 
-    def __init__(self, link: Link, opened: Callable[[SpdyStream], None], *, limit: int) -> None:
+    def __init__(
+        self,
+        link: Link,
+        opened: Callable[[SpdyStream], None],
+        *,
+        limit: int,
+        server: bool = True,
+    ) -> None:
         self.link = link
-        self.codec = spdy.Spdy(streams=limit)
+        self.codec = spdy.Spdy(server=server, streams=limit)
         self._opened = opened
         self._streams: dict[int, SpdyStream] = {}
         self._stuffed: set[int] = set()
@@ -142,6 +151,13 @@ class SpdyStreams:
             self.link.finish()
         finally:
             self._lost()
+
+    def open(self, headers: Mapping[str, str]) -> SpdyStream:
+        """Open a stream; a peer that does not want it resets it."""
+        number = self.codec.open(headers)
+        self.flush()
+        stream = self._streams[number] = SpdyStream(self, number, headers)
+        return stream
 
     def accept(self, stream: SpdyStream) -> None:
         """Reply to a new stream."""

@@ -12,7 +12,7 @@ from store.errors import NotFoundError
 
 COMMANDS = {
     *("pull", "images", "rmi", "run", "pods", "rm", "ps", "logs", "exec", "ops", "doctor"),
-    "version",
+    *("version", "attach", "port-forward"),
 }
 
 

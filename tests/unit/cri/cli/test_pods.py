@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,16 @@ async def test_the_id_of_a_container_is_said_to_be_one(daemon: Daemon, address: 
         await pods.rm([container], address=address)
     assert str(raised.value).endswith(f"; {container[:13]} is a container of default/one")
     assert await daemon.addresses("gone") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"), [("80", (80, 80)), ("8080:80", (8080, 80)), ("0:65535", (0, 65535))]
+)
+def test_ports_are_here_and_there(text: str, pair: tuple[int, int]) -> None:
+    assert pods._ports(text) == pair
+
+
+@pytest.mark.parametrize("text", ["", "0", "a", "80:", "1:2:3", "65536", "-1", "80:0", "٣"])
+def test_what_is_no_port_is_named(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=re.escape(repr(text))):
+        pods._ports(text)

@@ -2,6 +2,11 @@
 
 import json
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cri.streaming import ProtocolError
 from cri.streaming.status import Outcome
 
 
@@ -28,3 +33,26 @@ def test_a_failure() -> None:
         "code": 500,
     }
     assert Outcome(error="é").text() == "é".encode()
+
+
+@pytest.mark.parametrize("outcome", [Outcome(), Outcome(code=3), Outcome(error="cannot é")])
+def test_what_was_written_is_read_back(outcome: Outcome) -> None:
+    assert Outcome.read(outcome.status()) == outcome
+
+
+def test_other_servers_leave_things_out() -> None:
+    assert Outcome.read(b'{"status":"Success"}') == Outcome()
+    assert Outcome.read(b'{"status":"Failure","reason":"Timeout"}') == Outcome(error="Timeout")
+
+
+@given(st.binary(max_size=60))
+def test_garbage_raises_nothing_but_protocol_errors(garbage: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        Outcome.read(garbage)
+
+
+def test_an_exit_code_must_be_one() -> None:
+    for details in ('{"causes":[]}', '{"causes":[{"message":"many"}]}'):
+        text = f'{{"status":"Failure","reason":"NonZeroExitCode","details":{details}}}'
+        with pytest.raises(ProtocolError):
+            Outcome.read(text.encode())
