@@ -36,8 +36,14 @@ def _refuse_symlink(descriptor: int, target: Path) -> None:
         raise OSError(errno.ELOOP, "mount: the target is a symbolic link", str(target))
 
 
-def bind(source: str, asked: Options, place: int, users: int | None = None) -> None:
-    """Make `source` appear at `place`, with the ids of the user namespace `users` if given."""
+def bind(
+    source: str, asked: Options, place: int, users: int | None = None, *, apart: bool = False
+) -> None:
+    """Make `source` appear at `place`, with the ids of the user namespace `users` if given.
+
+    A clone is a peer of its source where that is shared: what is mounted on the one appears on the
+    other. With `apart` it is none.
+    """
     recursive = syscalls.AT_RECURSIVE if asked.flags & options.MS_REC else 0
     clone = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | recursive
     tree = syscalls.open_tree(syscalls.AT_FDCWD, source, clone)
@@ -46,7 +52,9 @@ def bind(source: str, asked: Options, place: int, users: int | None = None) -> N
         if users is not None:
             flags = attributes.set | syscalls.MOUNT_ATTR_IDMAP
             attributes = replace(attributes, set=flags, users=users)
-        if attributes.set or attributes.clear:
+        if apart:
+            attributes = replace(attributes, propagation=options.MS_PRIVATE)
+        if attributes.set or attributes.clear or attributes.propagation:
             syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, attributes)
         syscalls.move_mount(tree, place)
     finally:

@@ -93,7 +93,8 @@ class _Place:
 
 def _overlay(users: Users, mount: Mount, asked: Options, place: _Place) -> None:
     top = os.path.commonpath([path for option in asked.data for path in _directories(option)])
-    attach.bind(top, options.parse(()), place.descriptor, place.namespace)
+    # Apart, or for a moment the overlay would hide the layers from everybody.
+    attach.bind(top, options.parse(()), place.descriptor, place.namespace, apart=True)
     try:
         data = tuple(_moved(option, top, place.target) for option in asked.data)
         moved = replace(asked, data=data)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.kernel import Users
+from runtime.kernel import Users, attach
 from runtime.kernel.mounts import LinuxMounts
+from runtime.kernel.options import Options
 from runtime.kernel.threads import as_root_of
 from store.snapshots import Mount
 from tests.userns import users
@@ -146,6 +147,35 @@ def test_a_failure_leaves_nothing_mounted(
     with pytest.raises(OSError, match="overlay"):
         mounts.mount(broken, target, users=pod)
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+@pytest.fixture
+def shared(mounts: LinuxMounts, tmp_path: Path) -> Iterator[Path]:
+    """A directory on a mount that is shared, as systemd makes all."""
+    tmp_path.joinpath("shared").mkdir()
+    place = tmp_path / "shared"
+    options = ("bind", "shared")
+    mounts.mount(Mount(type="bind", source=str(place), options=options), place)
+    yield place
+    mounts.unmount(place)
+
+
+def test_the_layers_stay_visible_while_an_overlay_of_them_is_made(
+    mounts: LinuxMounts, pod: Users, shared: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, seen = overlay(shared, 2), []
+    mount = attach.filesystem
+
+    def looking(asked: Mount, options: Options, place: int) -> None:
+        mount(asked, options, place)
+        seen.append(mounts.mounted(shared))
+
+    monkeypatch.setattr(attach, "filesystem", looking)
+    mounts.mount(whole, target, users=pod)
+    assert seen == [[shared]]
+    assert mounts.mounted(shared) == [shared]
+    assert (target / "top").read_text() == "0"
+    assert mounts.unmount(target)
 
 
 def test_which_file_systems_can(mounts: LinuxMounts, pod: Users, tmp_path: Path) -> None:
