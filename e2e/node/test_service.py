@@ -155,6 +155,7 @@ async def test_monitors_live_beside_the_daemon(counting: Counting) -> None:
 
 
 async def test_what_systemd_is_told(cri: Client) -> None:
+    await asyncio.to_thread(restart)
     assert shown("ActiveState") == "active"
-    assert shown("StatusText").startswith("ferryd ")
+    assert shown("StatusText") == f"serves on {installed.ADDRESS}"
     assert Path(f"/proc/{main_pid()}/oom_score_adj").read_text() == "-999\n"
