@@ -362,6 +362,22 @@ async def test_exec_keeps_streams_apart_and_codes_as_they_are(
         assert (code_, output) == (0, b"")
 
 
+async def test_an_exec_that_says_too_much_is_cut_to_what_a_kubelet_takes(
+    cri: Client, images: Images, handler: str, logs: Path
+) -> None:
+    most = 16 << 20
+    async with cri.pod(Pod(name="loud", logs=logs), handler) as running:
+        container = await sleeper(cri, running, images[BUSYBOX], None)
+        flood = "head -c 40000000 /dev/zero"
+        code_, output, errors = await cri.exec(container, "sh", "-c", f"{flood}; exit 3")
+        assert (code_, errors) == (3, b"")
+        assert most - 4096 < len(output) < most
+        code_, output, errors = await cri.exec(container, "sh", "-c", f"{flood}; {flood} >&2")
+        assert code_ == 0
+        assert most - 4096 < len(output) + len(errors) < most
+        assert abs(len(output) - len(errors)) < 4096
+
+
 async def test_an_exec_that_takes_too_long_is_ended(
     cri: Client, images: Images, handler: str, logs: Path
 ) -> None:
