@@ -92,7 +92,7 @@ async def test_a_terminal_here_is_a_terminal_there(ferry: Ferry, main: str) -> N
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 111, 0, 0))
     before = termios.tcgetattr(theirs)
-    script = "read line; stty size; exit 5"
+    script = "read line; until stty size | grep '40 111'; do sleep 0.01; done; exit 5"
     process = subprocess.Popen(  # noqa: ASYNC220 - the loop is the test's own
         [sys.executable, "-m", "cri.cli", "exec", "-it", main, "sh", "-c", script],
         stdin=theirs,

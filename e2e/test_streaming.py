@@ -151,7 +151,8 @@ async def test_much_goes_both_ways_unchanged(cri: Client, main: str) -> None:
 
 
 async def test_a_terminal_follows_its_clients_size(cri: Client, main: str) -> None:
-    script = "read line; stty size; exit 4"
+    # Sizes and input come in streams of their own; nothing puts one before the other.
+    script = "read line; until stty size | grep '43 132'; do sleep 0.01; done; exit 4"
     url = await exec_url(cri, main, "sh", "-c", script, tty=True)
     async with spdy_client(url, V4) as client:
         streams = await opened(client, "stdin", "stdout", "resize")

@@ -8,7 +8,8 @@
 # /run is an empty tmpfs, loopback is up, and the cgroup hierarchies are mounted again so that their
 # roots are the scope's own cgroups. The unified part of a hybrid layout is unmounted, because crun
 # refuses hybrid hierarchies (see README, "cgroup layouts"). The scope's cgroups go when it ends,
-# with every process left in them. FERRY_SCOPE=1 tells the command where it is.
+# with every process left in them; what the command orphans is reaped at once. FERRY_SCOPE=1 tells the
+# command where it is.
 set -euo pipefail
 
 name=ferry-scope-$$
@@ -98,4 +99,4 @@ else
   done
 fi
 ip link set lo up
-FERRY_SCOPE=1 exec "$@"
+FERRY_SCOPE=1 exec python3 "$(dirname "$0")/reaper.py" "$@"
