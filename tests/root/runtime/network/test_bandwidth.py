@@ -23,6 +23,8 @@ GATEWAY = "10.99.0.1"
 INGRESS, EGRESS = "kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"
 # A tenth of a second's worth, or at least 128 KiB, passes at once: enough must follow to measure.
 SIZE = 1_500_000
+# Seconds without a byte, which TCP's retransmissions should never need.
+PATIENCE = 60
 
 
 @pytest.fixture
@@ -52,12 +54,19 @@ def rate(server_in: Path | None, address: str, client_in: Path | None) -> float:
         with client, connection:
             began = time.monotonic()
             client.setblocking(False)  # noqa: FBT003 - the socket's own signature
+            connection.settimeout(PATIENCE)
             left, arrived = SIZE, 0
             while arrived < SIZE:
                 if left:
                     with contextlib.suppress(BlockingIOError):
                         left -= client.send(bytes(min(left, 1 << 16)))
-                arrived += len(connection.recv(1 << 16))
+                try:
+                    arrived += len(connection.recv(1 << 16))
+                except TimeoutError:
+                    queues = run("tc", "-s", "qdisc", "show")
+                    pytest.fail(
+                        f"stuck after {arrived} of {SIZE} bytes, {left} not sent:\n{queues}"
+                    )
             return SIZE * 8 / (time.monotonic() - began)
 
 
