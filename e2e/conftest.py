@@ -1,6 +1,7 @@
 """What end-to-end tests share: a node, a registry, a daemon, clients, and a look for leaks."""
 
 import asyncio
+import ctypes
 import os
 import shutil
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
@@ -22,6 +23,7 @@ from e2e.registry import Registry, named, serving_layout
 HANDLERS = ("crun", "runc")
 # Apart from the shared daemon's number and those of a test's own.
 _EMPTY = 50
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def why_not() -> str:
@@ -32,6 +34,16 @@ def why_not() -> str:
         return "end-to-end tests run in a scope: tests/scope.sh pytest e2e"
     missing = [name for name in ("nft", "ip", "skopeo") if shutil.which(name) is None]
     return f"missing: {', '.join(missing)} (make tools)" if missing else ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reaped() -> None:
+    """Let what a killed daemon orphans fall to the scope's reaper, and not to this process.
+
+    Tests of launching that ran before in it have made it a subreaper, one that reaps nothing.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 @pytest.fixture(scope="session")
