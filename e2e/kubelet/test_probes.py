@@ -1,11 +1,22 @@
 """Probes of every kind: they decide who is ready, who has started, and who is started again."""
 
 import asyncio
+from pathlib import Path
 
 from e2e.images import BUSYBOX, NGINX, REDIS, WEB
 from e2e.kubelet.api import PATIENCE
 from e2e.kubelet.conftest import Node
-from e2e.kubelet.manifests import UNTIL_TERMINATED, container, pod, probe, shell
+from e2e.kubelet.manifests import (
+    UNTIL_TERMINATED,
+    container,
+    host_path,
+    mount,
+    pod,
+    probe,
+    shell,
+)
+
+HEALTHY = (Path(__file__).parent / "healthy.py").read_text()
 
 
 async def test_network_probes_find_servers_ready(kube: Node) -> None:
@@ -35,6 +46,25 @@ async def test_nobody_listening_is_not_ready(kube: Node) -> None:
     assert found.container().state.running
     assert not found.container().ready
     assert not found.ready
+
+
+async def test_readiness_follows_a_grpc_probe(kube: Node, tmp_path: Path) -> None:
+    ready = probe("grpc", {"port": 9000})
+    main = container(
+        "main",
+        kube.image(WEB),
+        command=["python3", "-c", HEALTHY, "9000", "/health/fine"],
+        readinessProbe=ready,
+        volumeMounts=[mount("health", "/health")],
+    )
+    name = kube.apply(pod("healthy", [main], volumes=[host_path("health", tmp_path)]))
+    await kube.api.until(name, lambda pod: pod.container().started)
+    assert not (await kube.api.pods())[name].ready
+    (tmp_path / "fine").touch()
+    await kube.api.until(name, lambda pod: pod.ready)
+    (tmp_path / "fine").unlink()
+    found = await kube.api.until(name, lambda pod: not pod.ready)
+    assert found.container().restart_count == 0
 
 
 async def test_readiness_follows_an_exec_probe(kube: Node) -> None:
