@@ -5,7 +5,7 @@ shall outlive the daemon must not stay there. A second unit, which only holds a 
 leaves to us (Delegate=yes), takes it in. It has a process, for systemd removes an empty cgroup.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +25,7 @@ def beside(
         own: this process's cgroups (cgroups(7)).
         root: where control groups are mounted.
     """
-    lines = _lines(own)
-    return tuple(path for line in lines for path in _candidates(line, unit, root) if path.exists())
+    return _found(_lines(own), unit, root)
 
 
 def exposed(unit: str = UNIT, own: Path = Path("/proc/self/cgroup"), root: Path = ROOT) -> bool:
@@ -37,8 +36,8 @@ def exposed(unit: str = UNIT, own: Path = Path("/proc/self/cgroup"), root: Path 
         own: see `beside`.
         root: see `beside`.
     """
-    service = any(line.endswith(_SERVICE) for line in _lines(own))
-    return service and not beside(unit, own, root)
+    lines = _lines(own)
+    return any(line.endswith(_SERVICE) for line in lines) and not _found(lines, unit, root)
 
 
 def _lines(own: Path) -> list[str]:
@@ -46,6 +45,10 @@ def _lines(own: Path) -> list[str]:
         return own.read_text().splitlines()
     except OSError:
         return []
+
+
+def _found(lines: Iterable[str], unit: str, root: Path) -> tuple[Path, ...]:
+    return tuple(path for line in lines for path in _candidates(line, unit, root) if path.exists())
 
 
 def _candidates(line: str, unit: str, root: Path) -> Iterator[Path]:
