@@ -11,7 +11,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from runtime.pidfd import ProcessId, identify, stat_fields
+from runtime.kernel.processes import stat_fields
+from runtime.pidfd import ProcessId, identify
 from store.errors import NotFoundError
 
 

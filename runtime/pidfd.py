@@ -41,18 +41,6 @@ def identify(pid: int) -> ProcessId:
     return ProcessId(pid=pid, started=started)
 
 
-def stat_fields(pid: int) -> list[bytes] | None:
-    """Return /proc/PID/stat from its third field (the state) on, or None if there is no process.
-
-    The second field is the program's name, which may hold spaces and parentheses (proc(5)).
-    """
-    try:
-        data = (PROC / str(pid) / "stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return data.rpartition(b")")[2].split()
-
-
 def shell_code(code: int) -> int:
     """Return an exit code as shells and CRI know it: 128 and the signal instead of negative."""
     return code if code >= 0 else 128 - code
@@ -61,6 +49,19 @@ def shell_code(code: int) -> int:
 def open_pidfd(process: ProcessId) -> int | None:
     """Return a pidfd of exactly this process, which the caller closes; None if it is gone."""
     return open_process(process.pid, process.started)
+
+
+def kill(process: ProcessId) -> None:
+    """SIGKILL exactly this process; nothing if it is gone."""
+    descriptor = open_pidfd(process)
+    if descriptor is None:
+        return
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 class Process:

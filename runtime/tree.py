@@ -6,12 +6,12 @@ the first member can belong, which also keeps the search cheap.
 """
 
 import os
-import signal
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from runtime.pidfd import PROC, ProcessId, open_pidfd, stat_fields
+from runtime.kernel.processes import stat_fields
+from runtime.pidfd import PROC, ProcessId, kill
 
 _ROUND = 0.005
 
@@ -40,7 +40,7 @@ class Tree:
             if not alive or time.monotonic() > deadline:
                 return [process.pid for process in alive]
             for process in alive:
-                _kill(process)
+                kill(process)
             time.sleep(_ROUND)
 
     def _find(self) -> list[ProcessId]:
@@ -98,15 +98,3 @@ def _target(link: str) -> str:
         return os.readlink(link)  # noqa: PTH115 - no path: `pipe:[N]`
     except OSError:  # closed meanwhile
         return ""
-
-
-def _kill(process: ProcessId) -> None:
-    fd = open_pidfd(process)
-    if fd is None:
-        return
-    try:
-        signal.pidfd_send_signal(fd, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(fd)

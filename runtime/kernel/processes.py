@@ -11,13 +11,22 @@ from pathlib import Path
 def start_time(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot, or None if there is none.
 
-    See proc_pid_stat(5), field 22; the name in field 2 may contain anything, also `)`.
+    See proc_pid_stat(5), field 22.
+    """
+    fields = stat_fields(pid)
+    return None if fields is None else int(fields[19])
+
+
+def stat_fields(pid: int) -> list[bytes] | None:
+    """Return /proc/PID/stat from its third field (the state) on, or None if there is no process.
+
+    The second field is the program's name, which may hold spaces and parentheses (proc(5)).
     """
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        data = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(text.rpartition(b")")[2].split()[19])
+    return data.rpartition(b")")[2].split()
 
 
 def open_process(pid: int, started: int) -> int | None:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.pidfd import PROC, stat_fields
+from runtime.kernel.processes import stat_fields
+from runtime.pidfd import PROC
 
 _OPTION = b"--persist-dir"
 

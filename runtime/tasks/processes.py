@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from runtime.kernel import oom
-from runtime.pidfd import PROC, ProcessId, open_pidfd, stat_fields
+from runtime.kernel.processes import stat_fields
+from runtime.pidfd import PROC, ProcessId, open_pidfd
 
 _log = logging.getLogger(__name__)
 

@@ -6,14 +6,12 @@ Everything here blocks.
 """
 
 import logging
-import os
-import signal
 import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from runtime.pidfd import PROC, ProcessId, identify, open_pidfd
+from runtime.pidfd import PROC, ProcessId, identify, kill
 from store.errors import NotFoundError
 
 _ROUND: Final = 0.005
@@ -30,7 +28,7 @@ def end(sandbox_ids: Collection[str], within: float = 5.0) -> None:
             _log.warning("CNI plugins of an earlier daemon outlive SIGKILL: %s", found)
             return
         for process in found:
-            _kill(process)
+            kill(process)
         time.sleep(_ROUND)
 
 
@@ -51,15 +49,3 @@ def _environment(entry: Path) -> set[bytes]:
         return set((entry / "environ").read_bytes().split(b"\0"))
     except OSError:
         return set()
-
-
-def _kill(process: ProcessId) -> None:
-    descriptor = open_pidfd(process)
-    if descriptor is None:
-        return
-    try:
-        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from runtime import orphans
-from runtime.pidfd import ProcessId, stat_fields
+from runtime.kernel.processes import stat_fields
+from runtime.pidfd import ProcessId
 from tests.waiting import PATIENCE, until
 
 

@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from runtime.capture import Streams
-from runtime.pidfd import Process, identify, stat_fields
+from runtime.kernel.processes import stat_fields
+from runtime.pidfd import Process, identify
 from runtime.process import spawn
 from runtime.tree import Tree
 from tests.waiting import until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.pidfd import stat_fields
+from runtime.kernel.processes import stat_fields
 from runtime.tasks import State, Task
 from runtime.tasks.service import TaskService
 from store import errors

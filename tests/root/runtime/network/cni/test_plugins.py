@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from e2e.bench.peer import PeerError, find
+from runtime.kernel.processes import stat_fields
 from runtime.network import PortMapping
-from runtime.pidfd import identify, stat_fields
+from runtime.pidfd import identify
 from store.errors import DeadlineExceededError, Error, NotFoundError, UnavailableError
 from tests.cni import (
     BANDWIDTH,

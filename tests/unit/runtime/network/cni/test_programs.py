@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.kernel.processes import stat_fields
 from runtime.network.cni import Call, Target, Verb
 from runtime.network.cni.programs import Programs
-from runtime.pidfd import stat_fields
 from store.errors import DeadlineExceededError, Error
 from tests.cni import ENVIRONMENT, script
 from tests.listing import descriptors
