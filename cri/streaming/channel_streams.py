@@ -7,10 +7,10 @@ from typing import Final
 
 from cri.streaming import ProtocolError
 from cri.streaming.channels import ChannelData, ChannelEnd, Channels
+from cri.streaming.inbound import Inbound
 from cri.streaming.links import Link
 from cri.streaming.negotiation import Protocol
 from cri.streaming.websocket import PROTOCOL_ERROR, Closed, Piece, WebSocket
-from runtime.io.feed import Feed
 
 _UNREAD: Final = 1 << 18
 # Clients hold a whole message in memory, perhaps as base64.
@@ -19,27 +19,14 @@ _MESSAGE: Final = 1 << 16
 _log = logging.getLogger(__name__)
 
 
-class Channel:
+class Channel(Inbound):
     """One channel: a `Source` and a `Sink`."""
 
     def __init__(self, owner: "ChannelStreams", number: int) -> None:
+        super().__init__(owner.taken)
         self._owner = owner
         self._number = number
-        self._feed = Feed(owner.taken)
         self._finished = False
-
-    @property
-    def unread(self) -> int:
-        """How many bytes have come that nobody has read yet."""
-        return self._feed.size
-
-    async def read(self) -> bytes:
-        """See `Source.read`."""
-        return await self._feed.read()
-
-    def abandon(self) -> None:
-        """See `Source.abandon`."""
-        self._feed.abandon()
 
     async def write(self, data: bytes) -> bool:
         """See `Sink.write`."""
@@ -53,14 +40,6 @@ class Channel:
     def close(self) -> None:
         """See `Sink.close`. The client is not told: no protocol has a word for it from us."""
         self._finished = True
-
-    def push(self, data: bytes) -> None:
-        """Take bytes from the connection."""
-        self._feed.push(data)
-
-    def no_more(self) -> None:
-        """The peer sends no more."""
-        self._feed.end()
 
 
 class ChannelStreams:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from cri.streaming import ProtocolError, spdy
+from cri.streaming.inbound import Inbound
 from cri.streaming.links import Link
 from cri.streaming.spdy_frames import Status
-from runtime.io.feed import Feed
 
 # As long as a stream has more than this unread, nothing more is read from its connection.
 _UNREAD: Final = 1 << 18
@@ -16,30 +16,17 @@ _UNREAD: Final = 1 << 18
 _log = logging.getLogger(__name__)
 
 
-class SpdyStream:
+class SpdyStream(Inbound):
     """One stream: a `Source` and a `Sink`."""
 
     def __init__(self, owner: "SpdyStreams", number: int, headers: Mapping[str, str]) -> None:
+        super().__init__(self._taken)
         self.number = number
         self.headers = headers
         self._owner = owner
-        self._feed = Feed(self._taken)
         self._window: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._over = False
-
-    @property
-    def unread(self) -> int:
-        """How many bytes have come that nobody has read yet."""
-        return self._feed.size
-
-    async def read(self) -> bytes:
-        """See `Source.read`."""
-        return await self._feed.read()
-
-    def abandon(self) -> None:
-        """See `Source.abandon`."""
-        self._feed.abandon()
 
     async def write(self, data: bytes) -> bool:
         """See `Sink.write`."""
@@ -75,14 +62,6 @@ class SpdyStream:
         else:
             self._callbacks.append(callback)
 
-    def push(self, data: bytes) -> None:
-        """Take bytes from the connection."""
-        self._feed.push(data)
-
-    def no_more(self) -> None:
-        """The peer sends no more."""
-        self._feed.end()
-
     def widen(self) -> None:
         """More may be sent, perhaps."""
         if self._window is not None and not self._window.done():
@@ -91,7 +70,7 @@ class SpdyStream:
     def end(self) -> None:
         """Both directions are over."""
         self._over = True
-        self._feed.end()
+        self.no_more()
         self.widen()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
