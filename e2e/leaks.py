@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from e2e.processes import parent
+
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _FILE_DEPTH: Final = 4
 # Databases keep their own files; a journal that comes or goes is no leak.
@@ -94,17 +96,15 @@ def _process(entry: Path) -> Iterator[str]:
     paths = [line.split(":", 2)[2] for line in cgroups.splitlines()]
     outside = any(path.startswith(("/..", "/ferry-scope-")) for path in paths)
     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
     # Without a command line it is a kernel thread or a zombie, which its parent is about to reap.
-    if command and not outside and int(parent) != os.getpid():
+    if command and not outside and parent(int(entry.name)) != os.getpid():
         yield f"{entry.name} {command.strip()[:200]}"
 
 
 def _ancestors(pid: int) -> Iterator[int]:
     while pid > 0:
         yield pid
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        pid = int(stat.rpartition(")")[2].split()[1])
+        pid = parent(pid)
 
 
 def _cgroups() -> Iterator[str]:

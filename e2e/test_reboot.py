@@ -14,6 +14,7 @@ from e2e.conftest import DaemonMaker
 from e2e.daemon import Daemon
 from e2e.images import BUSYBOX
 from e2e.leaks import Snapshot, leaks
+from e2e.processes import parent
 from e2e.registry import Registry
 
 pytestmark = [pytest.mark.root, pytest.mark.ferry]
@@ -58,7 +59,7 @@ async def test_nothing_runs_after_a_reboot(
         running = await client.run_pod(Pod(name="before", logs=logs, network=network))
         container = await client.run(running, sleeper)
         pid = await client.pid(container)
-        monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        monitor = parent(pid)
 
     lose_power(daemon, [monitor, pid], another_boot)
     daemon.start()

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from e2e.client import Client, Container, Pod, Running
 from e2e.daemon import Service
+from e2e.processes import stat
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 # Programs that stay beside containers, for ferry and for the peer.
@@ -86,7 +87,7 @@ def cpu_seconds(pid: int) -> float:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                fields = stat(int(entry.name))
             except (FileNotFoundError, ProcessLookupError):
                 continue
             parents[int(entry.name)] = int(fields[1])

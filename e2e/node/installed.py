@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from e2e.processes import stat
+
 ADDRESS: Final = Path("/run/ferry/ferry.sock")
 UNIT: Final = "ferryd.service"
 ROOT: Final = Path("/var/lib/ferry")
@@ -89,4 +91,4 @@ def cgroup_of(pid: int) -> Path:
 
 def started(pid: int) -> str:
     """Return when a process was started, in the kernel's ticks: two with one number differ."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return stat(pid)[19]

@@ -14,6 +14,7 @@ from cri.api.runtime.v1 import api_pb2 as pb
 from e2e.client import Client, Container, Pod, connected, log_lines
 from e2e.node import installed
 from e2e.node.installed import UNIT, main_pid, shown, started, systemctl
+from e2e.processes import parent
 
 pytestmark = pytest.mark.root
 
@@ -148,7 +149,7 @@ async def until_logged(text: str) -> None:
 async def test_monitors_live_beside_the_daemon(counting: Counting) -> None:
     async with connected(installed.ADDRESS) as client:
         pid = await client.pid(counting.counter)
-    monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    monitor = parent(pid)
     async with asyncio.timeout(60):  # they are moved behind the answers
         while installed.cgroup_of(monitor).name != "ferry-monitors.service":
             await asyncio.sleep(0.1)

@@ -2,8 +2,8 @@
 """Runs commands inside the machine for whoever is at the other end of a virtio port.
 
 Lines of JSON: in comes `{"id", "command"}`; out go `{"id", "output"}` (base64), as it comes, and
-`{"id", "code"}`. A command that nobody waits for any
-more does not hold up the next one. Only the standard library is needed.
+`{"id", "code"}`. A command that nobody waits for any more does not hold up the next one. Only the
+standard library is needed.
 """
 
 import base64
