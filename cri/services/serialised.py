@@ -121,15 +121,28 @@ def check_size(size: int, stream: str) -> None:
         )
 
 
+class Chunk(Generic[T]):
+    """What the next message of a stream holds, until it is full: at least one record."""
+
+    def __init__(self) -> None:
+        self.held: list[T] = []
+        self._size = 0
+
+    def add(self, record: T, size: int) -> list[T]:
+        """Take a record of `size` bytes; return what was held if both do not fit, else nothing."""
+        full: list[T] = []
+        if self.held and self._size + size > MAX_CHUNK:
+            full, self.held, self._size = self.held, [], 0
+        self.held.append(record)
+        self._size += size
+        return full
+
+
 def chunks(records: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the messages of a stream: every record once, at least one in each."""
-    held: list[bytes] = []
-    size = 0
+    chunk: Chunk[bytes] = Chunk()
     for record in records:
-        if held and size + len(record) > MAX_CHUNK:
-            yield b"".join(held)
-            held, size = [], 0
-        held.append(record)
-        size += len(record)
-    if held:
-        yield b"".join(held)
+        if full := chunk.add(record, len(record)):
+            yield b"".join(full)
+    if chunk.held:
+        yield b"".join(chunk.held)

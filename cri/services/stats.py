@@ -16,7 +16,7 @@ from cri.convert.stats import (
     sandbox_stats_filter_from,
     sandbox_stats_to,
 )
-from cri.services.serialised import MAX_CHUNK, check_size
+from cri.services.serialised import Chunk, check_size
 from cri.services.validation import check
 from runtime.pods import Containers, Filter, Sandboxes, SandboxState
 from runtime.stats import Statistics
@@ -39,17 +39,12 @@ async def made(items: Iterable[T], make: Callable[[T], M]) -> AsyncIterator[M]:
 
 async def chunked(messages: AsyncIterator[M]) -> AsyncIterator[list[M]]:
     """Yield messages in lists that fit into one answer of a stream, at least one in each."""
-    held: list[M] = []
-    size = 0
+    chunk: Chunk[M] = Chunk()
     async for message in messages:
-        length = message.ByteSize()
-        if held and size + length > MAX_CHUNK:
-            yield held
-            held, size = [], 0
-        held.append(message)
-        size += length
-    if held:
-        yield held
+        if full := chunk.add(message, message.ByteSize()):
+            yield full
+    if chunk.held:
+        yield chunk.held
 
 
 class StatsCalls(api_pb2_grpc.RuntimeServiceServicer):

@@ -3,7 +3,7 @@ import pytest
 from grpc import StatusCode
 
 from cri.api.runtime.v1 import api_pb2 as pb
-from cri.services import stats
+from cri.services import serialised
 from tests.calling import run_container, run_pod
 from tests.serving import Clients, Parts
 
@@ -88,7 +88,7 @@ async def test_ended_containers_only_take_space_and_stopped_pods_are_not_listed(
 async def test_a_stream_has_every_item_once_and_something_in_every_message(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stats, "MAX_CHUNK", 600)
+    monkeypatch.setattr(serialised, "MAX_CHUNK", 600)
     pod = await run_pod(clients)
     made = [await run_container(clients, pod, f"c{number}") for number in range(20)]
     call = clients.runtime.StreamContainerStats(pb.StreamContainerStatsRequest())
